@@ -1,0 +1,214 @@
+//! An attachment: one interface of one container in one network, and the record that says what it holds.
+//!
+//! The key names everything: the record's file, the host interface, the owner of each lease. The record is written before
+//! the first kernel object is made and removed after the last one is gone; a lease or a kernel object of ours therefore
+//! implies a record, and nobody ever has to search. How it is kept on disk is `host::store`'s business.
+
+use crate::addr::{Mac, PodRange};
+use crate::name::{ContainerId, IfName, NetworkName, PodRef};
+use crate::net::VETH_PREFIX;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+use core::net::{IpAddr, Ipv4Addr};
+use serde::{Deserialize, Serialize};
+
+/// What names an attachment (CNI specification, "attachment").
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key {
+    /// The network.
+    pub network: NetworkName,
+    /// The container.
+    pub container: ContainerId,
+    /// The interface inside the container.
+    pub ifname: IfName,
+}
+
+/// Longest container id that is used in a file's name as it is; longer ones are hashed.
+const PLAIN: usize = 200;
+
+impl Key {
+    /// Name of the record's file in the network's folder: `<container>@<interface>`. A container id that does not fit a
+    /// file's name appears as `~<hash>`; `~` begins no container id.
+    #[must_use]
+    pub fn file(&self) -> String {
+        if self.container.as_str().len() <= PLAIN {
+            format!("{}@{}", self.container, self.ifname)
+        } else {
+            format!("~{:032x}@{}", hash(&[self.container.as_str()]), self.ifname)
+        }
+    }
+
+    /// Name of the host end of the veth: `pw` and 13 characters of a hash of the key.
+    #[must_use]
+    pub fn host_interface(&self) -> String {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+        let mut bits = hash(&[
+            self.network.as_str(),
+            self.container.as_str(),
+            self.ifname.as_str(),
+        ]);
+        let mut name = String::from(VETH_PREFIX);
+        for _ in 0..13 {
+            name.push(char::from(DIGITS[(bits & 31) as usize]));
+            bits >>= 5;
+        }
+        name
+    }
+}
+
+/// FNV-1a over 128 bits: short, stable for ever, and spread well enough for names. A zero byte ends each part.
+fn hash(parts: &[&str]) -> u128 {
+    let mut state = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+    for byte in parts.iter().flat_map(|part| part.bytes().chain([0])) {
+        state ^= u128::from(byte);
+        state = state.wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+    }
+    // The low bits of FNV depend on the low bits of the input only; fold the high half in.
+    state ^ (state >> 64)
+}
+
+/// How a pod is wired to its node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A `/32` per pod and a route to it on its veth; no bridge.
+    Routed,
+    /// A port of this Linux bridge.
+    Bridge(IfName),
+}
+
+/// An address that a pod holds, or is about to take, and the range it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PodAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// Its range.
+    pub range: PodRange,
+}
+
+/// The record of an attachment. `addresses` comes first, so that it can be rewritten in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What it holds, or is about to take.
+    pub addresses: Vec<PodAddress>,
+    /// Whose record it is.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Path of the network namespace, as the runtime gave it.
+    pub netns: String,
+    /// Inode of the namespace: a path may come to mean another one.
+    pub inode: u64,
+    /// How the pod is wired.
+    pub mode: Mode,
+    /// MTU in bytes, if the configuration sets one.
+    pub mtu: Option<u32>,
+    /// The pod, where the runtime named one.
+    pub pod: Option<PodRef>,
+    /// When the ADD began: nanoseconds of `CLOCK_BOOTTIME`, the one clock that orders processes.
+    pub born: u64,
+}
+
+/// Longest alias of a link in bytes (`IFALIASZ`, with the terminator).
+const ALIAS: usize = 255;
+
+impl Attachment {
+    /// The alias of the host interface: `namespace/pod`, or network/container/interface without Kubernetes. Cut to what
+    /// the kernel takes; the record is the truth.
+    #[must_use]
+    pub fn alias(&self) -> String {
+        let mut alias = String::new();
+        let written = match &self.pod {
+            Some(pod) => write!(alias, "{}/{}", pod.namespace, pod.name),
+            None => write!(
+                alias,
+                "{}/{}/{}",
+                self.key.network, self.key.container, self.key.ifname
+            ),
+        };
+        debug_assert!(written.is_ok(), "writing to a String does not fail");
+        let mut end = ALIAS.min(alias.len());
+        while !alias.is_char_boundary(end) {
+            end -= 1;
+        }
+        alias.truncate(end);
+        alias
+    }
+
+    /// MAC of the pod's end: a function of its first address.
+    #[must_use]
+    pub fn pod_mac(&self) -> Mac {
+        Mac::of_pod(self.first())
+    }
+
+    /// MAC of the node's end.
+    #[must_use]
+    pub fn host_mac(&self) -> Mac {
+        Mac::of_gateway(self.first())
+    }
+
+    fn first(&self) -> IpAddr {
+        self.addresses
+            .first()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(container: &str) -> Key {
+        Key {
+            network: NetworkName::new("mynet").unwrap(),
+            container: ContainerId::new(container).unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_host_interface_name_fits_and_is_stable() {
+        let name = key("c1").host_interface();
+        assert_eq!(name.len(), 15);
+        assert!(IfName::new(&name).is_ok());
+        assert_eq!(name, key("c1").host_interface());
+        assert_ne!(name, key("c2").host_interface());
+    }
+
+    #[test]
+    fn ten_thousand_keys_have_ten_thousand_names() {
+        let names: std::collections::BTreeSet<_> = (0..10_000)
+            .map(|i| key(&format!("c{i}")).host_interface())
+            .collect();
+        assert_eq!(names.len(), 10_000);
+    }
+
+    #[test]
+    fn a_container_id_that_fits_no_file_name_is_hashed() {
+        assert_eq!(key("c1").file(), "c1@eth0");
+        let long = key(&"a".repeat(201)).file();
+        assert!(long.starts_with('~') && long.len() < 60, "{long}");
+    }
+
+    #[test]
+    fn an_alias_is_cut_between_characters() {
+        let mut record = Attachment {
+            addresses: Vec::new(),
+            key: key("c1"),
+            netns: String::new(),
+            inode: 0,
+            mode: Mode::Routed,
+            mtu: None,
+            pod: None,
+            born: 0,
+        };
+        assert_eq!(record.alias(), "mynet/c1/eth0");
+        record.pod = Some(PodRef {
+            namespace: "n".into(),
+            name: "é".repeat(200),
+            uid: String::new(),
+        });
+        assert_eq!(record.alias().len(), 254);
+    }
+}

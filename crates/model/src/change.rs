@@ -1,0 +1,113 @@
+//! Everything that Podwire knows how to do to a machine, as a value.
+//!
+//! The same list is what `plan` decides, `host` applies, `podwired --dry-run` prints and golden tests show. A change says
+//! what it does in one line, in the words of ip(8) and nft(8). Order is the list's order.
+
+use crate::firewall::{ChainRef, Element, Rule, Set, Table};
+use crate::name::IfName;
+use crate::net::{Address, Link, Neighbour, Route, Sysctl};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// One step from what is to what should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Writes a sysctl.
+    SetSysctl(Sysctl),
+    /// Makes a link and brings it up (of a veth: the host end). A bridge that is already there is left as it is.
+    AddLink(Link),
+    /// Brings a link up.
+    SetUp(IfName),
+    /// Removes a link, and with it what hangs on it.
+    RemoveLink(IfName),
+    /// Puts an address on a link; one that is there stays.
+    AddAddress(Address),
+    /// Takes an address from a link.
+    RemoveAddress(Address),
+    /// Adds a route, and fails if one for the same destination is there: the second witness against a duplicate address.
+    AddRoute(Route),
+    /// Adds a route or puts it in the place of another for the same destination.
+    ReplaceRoute(Route),
+    /// Removes a route.
+    RemoveRoute(Route),
+    /// Writes a permanent neighbour entry, over whatever entry was there.
+    AddNeighbour(Neighbour),
+    /// Removes a neighbour entry.
+    RemoveNeighbour(Neighbour),
+    /// Puts our table, whole, in the place of any older one; one transaction.
+    PutTable(Table),
+    /// Removes our table.
+    RemoveTable,
+    /// Adds elements to a set of ours.
+    AddElements(Set, Vec<Element>),
+    /// Removes elements from a set of ours.
+    RemoveElements(Set, Vec<Element>),
+    /// Puts a rule into another program's chain: before the rule with this handle, or at the end.
+    InsertRule(ChainRef, Option<u64>, Rule),
+    /// Removes a rule of ours from another program's chain.
+    RemoveRule(ChainRef, u64),
+    /// Writes the CNI configuration for the runtime, by rename.
+    WriteConflist(String),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetSysctl(sysctl) => write!(f, "set {sysctl}"),
+            Self::AddLink(link) => write!(f, "add {link}"),
+            Self::SetUp(name) => write!(f, "set link {name} up"),
+            Self::RemoveLink(name) => write!(f, "delete link {name}"),
+            Self::AddAddress(address) => write!(f, "add {address}"),
+            Self::RemoveAddress(address) => write!(f, "delete {address}"),
+            Self::AddRoute(route) => write!(f, "add {route}"),
+            Self::ReplaceRoute(route) => write!(f, "replace {route}"),
+            Self::RemoveRoute(route) => write!(f, "delete {route}"),
+            Self::AddNeighbour(neighbour) => write!(f, "replace {neighbour}"),
+            Self::RemoveNeighbour(neighbour) => write!(f, "delete {neighbour}"),
+            Self::PutTable(table) => write!(f, "put {}", Listing(table)),
+            Self::RemoveTable => write!(f, "delete table inet {}", crate::firewall::TABLE),
+            Self::AddElements(set, elements) => write!(f, "add element {set} {}", Braces(elements)),
+            Self::RemoveElements(set, elements) => {
+                write!(f, "delete element {set} {}", Braces(elements))
+            }
+            Self::InsertRule(chain, Some(handle), rule) => {
+                write!(f, "insert rule {chain} before handle {handle} {rule}")
+            }
+            Self::InsertRule(chain, None, rule) => write!(f, "add rule {chain} {rule}"),
+            Self::RemoveRule(chain, handle) => write!(f, "delete rule {chain} handle {handle}"),
+            Self::WriteConflist(text) => write!(f, "write conflist {text}"),
+        }
+    }
+}
+
+struct Braces<'a>(&'a [Element]);
+
+impl fmt::Display for Braces<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ ")?;
+        for (i, element) in self.0.iter().enumerate() {
+            write!(f, "{}{element}", if i == 0 { "" } else { ", " })?;
+        }
+        f.write_str(" }")
+    }
+}
+
+/// The table on one line: its version and what its sets hold. The chains are printed by [`Table`]'s own listing.
+struct Listing<'a>(&'a Table);
+
+impl fmt::Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "table inet {} version {}",
+            crate::firewall::TABLE,
+            self.0.version
+        )?;
+        for (set, elements) in &self.0.elements {
+            let list: Vec<Element> = elements.iter().cloned().collect();
+            write!(f, " {set} {}", Braces(&list))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+//! The network configuration on standard input: what each verb needs of it.
+//!
+//! Reads two types: `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`). Everything that is wrong
+//! is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; keys that are
+//! known and not served are errors, never silently ignored.
+
+use super::{CniError, Code, Version};
+use crate::addr::{Family, PodRange, parse_prefix};
+use crate::attachment::Mode;
+use crate::name::{ContainerId, IfName, NetworkName};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use ipnet::IpNet;
+use serde_json::{Map, Value};
+
+/// Most ranges that one configuration may name.
+const RANGES: usize = 8;
+
+/// Smallest and largest MTU that is accepted: IPv4's least, and what 16 bits hold.
+const MTU: core::ops::RangeInclusive<u64> = 576..=65535;
+
+/// Bridge of the type `bash-cni` if the configuration names none.
+const BRIDGE: &str = "cni0";
+
+/// Log of the type `bash-cni` if the configuration names none: where the demo's script wrote.
+const BASH_CNI_LOG: &str = "/var/log/bash-cni-plugin.log";
+
+/// Keys below `runtimeConfig` that ask for something which is not served.
+const NOT_SERVED: [&str; 5] = ["portMappings", "bandwidth", "ips", "mac", "ipRanges"];
+
+/// What every verb needs: enough to find the records and to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Valid {
+    /// The version to answer in.
+    pub version: Version,
+    /// The network.
+    pub name: NetworkName,
+    /// Where to log.
+    pub log: Option<LogTarget>,
+    /// The result of the ADD, as the runtime kept it.
+    pub previous: Option<Value>,
+    /// GC: the attachments that are to stay, as container id and interface; none if the key is absent.
+    pub attachments: Option<Vec<(ContainerId, IfName)>>,
+    kind: Kind,
+    object: Map<String, Value>,
+}
+
+/// The file that one line a call goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogTarget(pub String);
+
+/// What an ADD needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetConf {
+    /// How pods are wired.
+    pub mode: Mode,
+    /// Where addresses come from; one is taken for each family.
+    pub ranges: Vec<PodRange>,
+    /// The whole cluster's pod addresses; they are never masqueraded.
+    pub prefixes: Vec<IpNet>,
+    /// MTU of the pod's interface in bytes; the kernel's default if absent.
+    pub mtu: Option<u32>,
+    /// Whether the plugin itself puts the node in order, because no agent does.
+    pub alone: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Podwire,
+    BashCni,
+}
+
+impl Valid {
+    /// Reads what every verb needs. `called` is the name that the plugin was called by; it stands in for an absent `type`.
+    ///
+    /// # Errors
+    /// Code 6 if the input is no JSON object, 1 for a version that is not served, 7 for a wrong name or type.
+    pub fn read(input: &str, called: &str) -> Result<Self, CniError> {
+        let object = object(input)?;
+        let version = version(&object)?;
+        let name = text(&object, "name").unwrap_or_default();
+        let name = NetworkName::new(name).map_err(|why| {
+            CniError::new(
+                Code::Config,
+                format!("name {name:?} is no network name: {why}"),
+            )
+        })?;
+        let kind = kind(text(&object, "type").unwrap_or(called))?;
+        let log = text(&object, "logFile").filter(|path| !path.is_empty());
+        let log = log
+            .or_else(|| (kind == Kind::BashCni).then_some(BASH_CNI_LOG))
+            .map(|path| LogTarget(path.into()));
+        let previous = get(&object, "prevResult")
+            .filter(|value| !value.is_null())
+            .cloned();
+        Ok(Self {
+            version,
+            name,
+            log,
+            previous,
+            attachments: attachments(&object)?,
+            kind,
+            object,
+        })
+    }
+
+    /// The version of the input, for answering when the rest cannot be read.
+    #[must_use]
+    pub fn version_of(input: &str) -> Version {
+        object(input)
+            .ok()
+            .and_then(|object| version(&object).ok())
+            .unwrap_or(Version::V1_1_0)
+    }
+
+    /// Whether the configuration's version has this verb.
+    ///
+    /// # Errors
+    /// Code 1 if it has not.
+    pub fn must_know(&self, verb: &str, since: Version) -> Result<(), CniError> {
+        if self.version >= since {
+            return Ok(());
+        }
+        let msg = format!("config version {} does not allow {verb}", self.version);
+        Err(CniError::new(Code::IncompatibleVersion, msg)
+            .details(format!("{verb} came with {since}")))
+    }
+
+    /// Reads what an ADD needs.
+    ///
+    /// # Errors
+    /// Code 7 with everything that is wrong, or code 2 for a key that is known and not served.
+    pub fn network(&self) -> Result<NetConf, CniError> {
+        self.refuse_unserved()?;
+        let mut wrong = Vec::new();
+        let conf = match self.kind {
+            Kind::Podwire => self.podwire(&mut wrong),
+            Kind::BashCni => self.bash_cni(&mut wrong),
+        };
+        if wrong.is_empty() {
+            return Ok(conf);
+        }
+        Err(CniError::new(
+            Code::Config,
+            format!(
+                "configuration of network {}: {}",
+                self.name,
+                wrong.join("; ")
+            ),
+        ))
+    }
+
+    fn refuse_unserved(&self) -> Result<(), CniError> {
+        let runtime = get(&self.object, "runtimeConfig").and_then(Value::as_object);
+        for (key, value) in runtime.into_iter().flatten() {
+            let asked = match value {
+                Value::Null => false,
+                Value::Array(list) => !list.is_empty(),
+                Value::Object(map) => !map.is_empty(),
+                Value::String(text) => !text.is_empty(),
+                Value::Bool(_) | Value::Number(_) => true,
+            };
+            if asked && NOT_SERVED.iter().any(|name| name.eq_ignore_ascii_case(key)) {
+                let msg = format!("runtimeConfig.{key} = {value} is not served");
+                return Err(CniError::new(Code::Unsupported, msg)
+                    .details("remove the capability from the configuration"));
+            }
+        }
+        Ok(())
+    }
+
+    fn podwire(&self, wrong: &mut Vec<String>) -> NetConf {
+        let ranges = self.list("ranges", wrong, |text| {
+            PodRange::parse(text).map_err(|e| e.to_string())
+        });
+        let prefixes = self.list("network", wrong, |text| {
+            parse_prefix(text).map_err(|e| e.to_string())
+        });
+        match ranges.len() {
+            0 if wrong.is_empty() => wrong.push("key \"ranges\" is missing or empty".into()),
+            n if n > RANGES => wrong.push(format!(
+                "\"ranges\" has {n} entries; at most {RANGES} are served"
+            )),
+            _ => {}
+        }
+        overlaps(&ranges, wrong);
+        NetConf {
+            mode: Mode::Routed,
+            ranges,
+            prefixes,
+            mtu: self.mtu(wrong),
+            alone: false,
+        }
+    }
+
+    fn bash_cni(&self, wrong: &mut Vec<String>) -> NetConf {
+        let network = self.one("network", wrong, |text| {
+            parse_prefix(text).map_err(|e| e.to_string())
+        });
+        let subnet = self.one("subnet", wrong, |text| {
+            PodRange::parse(text).map_err(|e| e.to_string())
+        });
+        if let Some(subnet) = subnet.filter(|subnet| subnet.family() == Family::V6) {
+            wrong.push(format!(
+                "subnet: {subnet} is IPv6; type bash-cni is IPv4 only, type podwire serves both"
+            ));
+        }
+        if let (Some(network), Some(subnet)) = (network, subnet)
+            && !network.contains(&subnet.net())
+        {
+            wrong.push(format!(
+                "subnet: {subnet} lies outside of network {network}"
+            ));
+        }
+        let bridge = text(&self.object, "bridge")
+            .filter(|name| !name.is_empty())
+            .unwrap_or(BRIDGE);
+        let bridge = IfName::new(bridge)
+            .map_err(|why| wrong.push(format!("bridge {bridge:?} is no interface name: {why}")));
+        let mode = bridge.map_or(Mode::Routed, Mode::Bridge);
+        let (ranges, prefixes) = (subnet.into_iter().collect(), network.into_iter().collect());
+        NetConf {
+            mode,
+            ranges,
+            prefixes,
+            mtu: self.mtu(wrong),
+            alone: true,
+        }
+    }
+
+    fn mtu(&self, wrong: &mut Vec<String>) -> Option<u32> {
+        let value = get(&self.object, "mtu").filter(|value| !value.is_null())?;
+        match value.as_u64() {
+            Some(0) => None,
+            Some(mtu) if MTU.contains(&mtu) => u32::try_from(mtu).ok(),
+            _ => {
+                wrong.push(format!(
+                    "mtu: {value} is no number between {} and {}",
+                    MTU.start(),
+                    MTU.end()
+                ));
+                None
+            }
+        }
+    }
+
+    fn one<T>(
+        &self,
+        key: &str,
+        wrong: &mut Vec<String>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match get(&self.object, key) {
+            None | Some(Value::Null) => wrong.push(format!("key {key:?} is missing")),
+            Some(Value::String(text)) => match read(text) {
+                Ok(value) => return Some(value),
+                Err(why) => wrong.push(format!("{key}: {why}")),
+            },
+            Some(other) => wrong.push(format!("{key}: {other} is no text")),
+        }
+        None
+    }
+
+    fn list<T>(
+        &self,
+        key: &str,
+        wrong: &mut Vec<String>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let entries = match get(&self.object, key) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(entries)) => entries.as_slice(),
+            Some(other) => {
+                wrong.push(format!("{key}: {other} is no list"));
+                return Vec::new();
+            }
+        };
+        let mut values = Vec::new();
+        for entry in entries {
+            match entry.as_str().map(&read) {
+                Some(Ok(value)) => values.push(value),
+                Some(Err(why)) => wrong.push(format!("{key}: {why}")),
+                None => wrong.push(format!("{key}: {entry} is no text")),
+            }
+        }
+        values
+    }
+}
+
+fn overlaps(ranges: &[PodRange], wrong: &mut Vec<String>) {
+    for (i, range) in ranges.iter().enumerate() {
+        for other in ranges.iter().take(i) {
+            if other.net().contains(&range.net()) || range.net().contains(&other.net()) {
+                wrong.push(format!("ranges: {other} and {range} overlap"));
+            }
+        }
+    }
+}
+
+fn object(input: &str) -> Result<Map<String, Value>, CniError> {
+    match serde_json::from_str(input) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(CniError::new(
+            Code::Decode,
+            "the configuration on standard input is no JSON object",
+        )),
+        Err(why) => Err(CniError::new(
+            Code::Decode,
+            "the configuration on standard input is no JSON",
+        )
+        .details(why.to_string())),
+    }
+}
+
+fn version(object: &Map<String, Value>) -> Result<Version, CniError> {
+    let written = match get(object, "cniVersion") {
+        None | Some(Value::Null) => "",
+        Some(Value::String(text)) => text,
+        Some(other) => {
+            return Err(CniError::new(
+                Code::Config,
+                format!("cniVersion: {other} is no text"),
+            ));
+        }
+    };
+    Version::parse(written).ok_or_else(|| {
+        let served = Version::ALL.map(Version::as_str).join(", ");
+        CniError::new(Code::IncompatibleVersion, "incompatible CNI versions")
+            .details(format!("config is {written:?}, plugin supports {served}"))
+    })
+}
+
+fn kind(name: &str) -> Result<Kind, CniError> {
+    match name {
+        "podwire" | "podwire-cni" => Ok(Kind::Podwire),
+        "bash-cni" => Ok(Kind::BashCni),
+        other => Err(
+            CniError::new(Code::Config, format!("type {other:?} is not served"))
+                .details("served types: podwire, bash-cni"),
+        ),
+    }
+}
+
+fn attachments(
+    object: &Map<String, Value>,
+) -> Result<Option<Vec<(ContainerId, IfName)>>, CniError> {
+    let list =
+        get(object, "cni.dev/valid-attachments").or_else(|| get(object, "cni.dev/attachments"));
+    let Some(list) = list.filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let bad = || {
+        CniError::new(
+            Code::Config,
+            "cni.dev/valid-attachments is no list of containerID and ifname",
+        )
+    };
+    let mut valid = Vec::new();
+    for entry in list.as_array().ok_or_else(bad)? {
+        let entry = entry.as_object().ok_or_else(bad)?;
+        let container =
+            ContainerId::new(text(entry, "containerID").ok_or_else(bad)?).map_err(|_| bad())?;
+        let ifname = IfName::new(text(entry, "ifname").ok_or_else(bad)?).map_err(|_| bad())?;
+        valid.push((container, ifname));
+    }
+    Ok(Some(valid))
+}
+
+/// A key in any ASCII case: some runtimes write it as their own structs are called. The exact spelling wins.
+fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    object.get(key).or_else(|| {
+        object
+            .iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value)
+    })
+}
+
+fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    get(object, key).and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! What configurations are read as, and what is said about wrong ones.
+
+use super::*;
+use std::vec;
+
+const DEMO: &str = r#"{"cniVersion":"0.3.1","name":"mynet","type":"bash-cni","network":"10.244.0.0/16","subnet":"10.244.0.0/24"}"#;
+
+fn network(input: &str) -> Result<NetConf, CniError> {
+    Valid::read(input, "podwire")?.network()
+}
+
+fn podwire(rest: &str) -> Result<NetConf, CniError> {
+    network(&format!(
+        r#"{{"cniVersion":"1.0.0","name":"podwire","type":"podwire"{rest}}}"#
+    ))
+}
+
+#[test]
+fn the_demos_file_is_accepted_to_the_letter() {
+    let conf = Valid::read(DEMO, "bash-cni").unwrap();
+    assert_eq!(
+        (conf.version, conf.name.as_str()),
+        (Version::V0_3_1, "mynet")
+    );
+    assert_eq!(conf.log, Some(LogTarget(BASH_CNI_LOG.into())));
+    let network = conf.network().unwrap();
+    assert_eq!(network.mode, Mode::Bridge(IfName::new("cni0").unwrap()));
+    assert_eq!(
+        network.ranges,
+        vec![PodRange::parse("10.244.0.0/24").unwrap()]
+    );
+    assert_eq!(
+        network.prefixes,
+        vec!["10.244.0.0/16".parse::<IpNet>().unwrap()]
+    );
+}
+
+#[test]
+fn a_podwire_configuration_has_ranges_of_both_families() {
+    let conf = podwire(
+        r#","ranges":["10.244.0.0/24","fd00:10:244::/64"],"network":["10.244.0.0/16"],"mtu":1450"#,
+    )
+    .unwrap();
+    assert_eq!(
+        (conf.mode, conf.ranges.len(), conf.prefixes.len(), conf.mtu),
+        (Mode::Routed, 2, 1, Some(1450))
+    );
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let error = network(
+        r#"{"cniVersion":"0.3.1","name":"mynet","type":"bash-cni","subnet":"10.244.0.1/24","mtu":12}"#,
+    );
+    let error = error.unwrap_err();
+    assert_eq!(error.code, Code::Config);
+    for part in [
+        "key \"network\" is missing",
+        "10.244.0.1/24 has host bits set",
+        "mtu: 12",
+    ] {
+        assert!(error.msg.contains(part), "{part:?} in {:?}", error.msg);
+    }
+}
+
+#[test]
+fn wrong_ranges_are_refused() {
+    for (rest, part) in [
+        ("", "\"ranges\" is missing"),
+        (r#","ranges":[]"#, "\"ranges\" is missing or empty"),
+        (r#","ranges":"10.244.0.0/24""#, "is no list"),
+        (r#","ranges":[7]"#, "7 is no text"),
+        (r#","ranges":["10.244.0.0/31"]"#, "too small"),
+        (
+            r#","ranges":["10.244.0.0/24","10.244.0.128/25"]"#,
+            "overlap",
+        ),
+    ] {
+        let error = podwire(rest).unwrap_err();
+        assert_eq!(error.code, Code::Config);
+        assert!(error.msg.contains(part), "{part:?} in {:?}", error.msg);
+    }
+}
+
+#[test]
+fn a_subnet_outside_of_the_network_is_refused() {
+    let error = network(&DEMO.replace("10.244.0.0/24", "10.9.0.0/24")).unwrap_err();
+    assert!(
+        error.msg.contains("lies outside of network 10.244.0.0/16"),
+        "{}",
+        error.msg
+    );
+}
+
+#[test]
+fn input_that_is_no_json_has_code_six() {
+    for input in ["", "{", "[]", "null"] {
+        assert_eq!(
+            Valid::read(input, "podwire").unwrap_err().code,
+            Code::Decode,
+            "{input:?}"
+        );
+    }
+}
+
+#[test]
+fn an_absent_version_means_the_oldest_and_an_unknown_one_is_refused() {
+    assert_eq!(
+        Valid::read(&DEMO.replace(r#""cniVersion":"0.3.1","#, ""), "x")
+            .unwrap()
+            .version,
+        Version::V0_1_0
+    );
+    let error = Valid::read(&DEMO.replace("0.3.1", "9.9.9"), "x").unwrap_err();
+    assert_eq!(error.code, Code::IncompatibleVersion);
+    assert!(
+        error.details.contains("9.9.9") && error.details.contains("1.1.0"),
+        "{}",
+        error.details
+    );
+}
+
+#[test]
+fn what_a_runtime_asks_for_and_is_not_served_is_refused_by_name() {
+    let asks = r#","ranges":["10.244.0.0/24"],"runtimeConfig":{"PortMappings":[{"HostPort":80}]}"#;
+    let error = podwire(asks).unwrap_err();
+    assert_eq!(error.code, Code::Unsupported);
+    assert!(error.msg.contains("PortMappings"), "{}", error.msg);
+    let asks_nothing = r#","ranges":["10.244.0.0/24"],"runtimeConfig":{"portMappings":[],"dns":{"servers":["9.9.9.9"]}}"#;
+    assert!(podwire(asks_nothing).is_ok());
+}
+
+#[test]
+fn both_keys_of_gc_are_read() {
+    for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        let input = format!(
+            r#"{{"cniVersion":"1.1.0","name":"n","{key}":[{{"containerID":"c1","ifname":"eth0"}}]}}"#
+        );
+        assert_eq!(
+            Valid::read(&input, "podwire")
+                .unwrap()
+                .attachments
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+}
+
+#[test]
+fn a_verb_that_the_version_lacks_has_code_one() {
+    let conf = Valid::read(DEMO, "bash-cni").unwrap();
+    assert_eq!(
+        conf.must_know("CHECK", Version::V0_4_0).unwrap_err().code,
+        Code::IncompatibleVersion
+    );
+}

@@ -1,0 +1,21 @@
+//! What exists: the nouns of Podwire, as plain data that is checked when it is built.
+//!
+//! Names, addresses, the CNI wire format, the cluster, kernel objects, and [`change::Change`], the value that stands
+//! between deciding (`plan`) and doing (`host`). Nothing here decides, reads a file, asks a clock or knows the kernel's
+//! numbers; the crate is built without `std` so that the compiler proves it.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod addr;
+pub mod attachment;
+pub mod change;
+pub mod cluster;
+pub mod cni;
+pub mod firewall;
+pub mod name;
+pub mod net;
+pub mod state;
+pub mod status;

@@ -1,0 +1,175 @@
+//! Links, addresses, routes and neighbours as data, for wanting them and for having seen them.
+//!
+//! Only what Podwire makes or compares is described. The numbers of rtnetlink(7) stay in `host`; the text forms are those
+//! of ip(8), so that what is printed can be typed.
+
+use crate::addr::Mac;
+use crate::name::IfName;
+use alloc::string::String;
+use core::fmt;
+use core::net::IpAddr;
+use ipnet::IpNet;
+
+/// First letters of the host end of each attachment's veth.
+pub const VETH_PREFIX: &str = "pw";
+
+/// A link that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// Its name.
+    pub name: IfName,
+    /// Its MAC, set at birth: a MAC that the kernel chose is changed by others.
+    pub mac: Mac,
+    /// Its MTU in bytes; the kernel's default if absent.
+    pub mtu: Option<u32>,
+    /// What it is.
+    pub kind: LinkKind,
+}
+
+/// What a link is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkKind {
+    /// A veth pair whose peer is born inside the pod's network namespace.
+    Veth {
+        /// The end inside the pod.
+        peer: Peer,
+        /// Whose it is, in at most 255 bytes (`IFALIASZ`).
+        alias: String,
+        /// The bridge that the host end is a port of.
+        port: Option<Port>,
+    },
+    /// A bridge; made only if no link has its name.
+    Bridge,
+}
+
+/// The end of a veth pair inside the pod; it has the MTU of the other end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its name there.
+    pub name: IfName,
+    /// Its MAC.
+    pub mac: Mac,
+}
+
+/// Membership in a bridge.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// The bridge's name.
+    pub bridge: IfName,
+    /// Whether a frame may leave through the port that it came in by.
+    pub hairpin: bool,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {} address {}", self.name, self.mac)?;
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
+        }
+        match &self.kind {
+            LinkKind::Bridge => f.write_str(" type bridge"),
+            LinkKind::Veth { peer, alias, port } => {
+                if let Some(port) = port {
+                    write!(
+                        f,
+                        " master {}{}",
+                        port.bridge,
+                        if port.hairpin { " hairpin on" } else { "" }
+                    )?;
+                }
+                write!(
+                    f,
+                    " alias {alias:?} type veth peer {} address {} in the pod",
+                    peer.name, peer.mac
+                )
+            }
+        }
+    }
+}
+
+/// An address on a link.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The address with the length of its prefix.
+    pub net: IpNet,
+    /// The link's name.
+    pub dev: IfName,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "address {} dev {}", self.net, self.dev)
+    }
+}
+
+/// A route in the main table, with Podwire's route protocol.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// Where to.
+    pub dst: IpNet,
+    /// What happens to the packet.
+    pub target: Target,
+    /// The source address that the node itself takes.
+    pub src: Option<IpAddr>,
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Out of a link, to a neighbour there.
+    Dev(IfName),
+    /// Out of a link, by way of a gateway that is taken to be on it (`onlink`).
+    Via(IpAddr, IfName),
+    /// Refused with an ICMP error; behind everything else (the largest metric).
+    Unreachable,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Dev(dev) => write!(f, "route {} dev {dev}", self.dst)?,
+            Target::Via(gateway, dev) => write!(f, "route {} via {gateway} dev {dev}", self.dst)?,
+            Target::Unreachable => write!(f, "route unreachable {}", self.dst)?,
+        }
+        match self.src {
+            Some(src) => write!(f, " src {src}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A permanent neighbour entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Neighbour {
+    /// The neighbour's address.
+    pub ip: IpAddr,
+    /// Its MAC.
+    pub mac: Mac,
+    /// The link that it is on.
+    pub dev: IfName,
+}
+
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "neighbour {} lladdr {} dev {}",
+            self.ip, self.mac, self.dev
+        )
+    }
+}
+
+/// A sysctl below `/proc/sys/net`, such as `ipv4/ip_forward`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sysctl {
+    /// Path below `/proc/sys/net`.
+    pub key: String,
+    /// Its value as text, without the line's end.
+    pub value: String,
+}
+
+impl fmt::Display for Sysctl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sysctl net/{} = {}", self.key, self.value)
+    }
+}
