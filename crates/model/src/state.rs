@@ -32,6 +32,10 @@ pub struct HostState {
     pub conflist: Option<String>,
     /// The ruleset's generation when the tables were read.
     pub generation: u32,
+    /// Addresses that attachments on this node hold.
+    pub pods: BTreeSet<IpAddr>,
+    /// Bridges that attachments on this node are ports of.
+    pub bridges: BTreeSet<IfName>,
 }
 
 /// A link as it was found.

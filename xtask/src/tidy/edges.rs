@@ -1,0 +1,286 @@
+//! Who may depend on whom: the shape of the house as a table.
+//!
+//! Compared with what the manifests declare (`cargo metadata`), dependencies of tests included. An edge that is not in
+//! the table is a finding: a new one is a decision, taken by a line in here, in a commit of its own that says why.
+//! What a dependency drags in behind it is not seen here; deny.toml has the crates that must not arrive that way.
+
+use serde_json::Value;
+
+use crate::workspace;
+
+#[cfg(test)]
+mod tests;
+
+/// A package of the workspace.
+struct Room {
+    name: &'static str,
+    may_use: &'static [&'static str],
+    /// Follows "because".
+    why: &'static str,
+}
+
+const ROOMS: &[Room] = &[
+    Room {
+        name: "model",
+        may_use: &[],
+        why: "nouns depend on nothing",
+    },
+    Room {
+        name: "plan",
+        may_use: &["model"],
+        why: "a decision sees values, never the machine",
+    },
+    Room {
+        name: "host",
+        may_use: &["model"],
+        why: "an effect carries out, it does not decide",
+    },
+    Room {
+        name: "cni",
+        may_use: &["model", "plan", "host"],
+        why: PROGRAM,
+    },
+    Room {
+        name: "agent",
+        may_use: &["model", "plan", "host"],
+        why: PROGRAM,
+    },
+    Room {
+        name: "ctl",
+        may_use: &["model", "plan", "host"],
+        why: PROGRAM,
+    },
+    Room {
+        name: "lab",
+        may_use: &["model", "host"],
+        why: "scenarios run the built programs, never their code",
+    },
+    Room {
+        name: "xtask",
+        may_use: &[],
+        why: "the commands must build when nothing else does",
+    },
+];
+
+const PROGRAM: &str =
+    "a program joins the rooms below it, and no package depends on a program, on lab or on xtask";
+
+/// A crate from outside.
+struct Outside {
+    name: &'static str,
+    /// May be dependencies of these.
+    used_by: &'static [&'static str],
+    /// May be dependencies of these for their tests only.
+    tested_by: &'static [&'static str],
+    reason: &'static str,
+}
+
+const fn used(
+    name: &'static str,
+    used_by: &'static [&'static str],
+    reason: &'static str,
+) -> Outside {
+    Outside {
+        name,
+        used_by,
+        tested_by: &[],
+        reason,
+    }
+}
+
+const fn tested(
+    name: &'static str,
+    tested_by: &'static [&'static str],
+    reason: &'static str,
+) -> Outside {
+    Outside {
+        name,
+        used_by: &[],
+        tested_by,
+        reason,
+    }
+}
+
+const SPEAK_NETLINK: &[&str] = &["host", "lab"];
+const SPEAK_JSON: &[&str] = &["model", "host", "cni", "agent", "ctl", "lab", "xtask"];
+const HAVE_PREFIXES: &[&str] = &["model", "plan", "host", "cni", "agent", "ctl", "lab"];
+const DECIDE: &[&str] = &["model", "plan"];
+
+const OUTSIDE: &[Outside] = &[
+    used(
+        "anyhow",
+        &["agent", "ctl", "lab", "xtask"],
+        "errors that only a person reads; others have types",
+    ),
+    used(
+        "clap",
+        &["agent", "ctl"],
+        "arguments that a person types; the plugin has none",
+    ),
+    used(
+        "ipnet",
+        HAVE_PREFIXES,
+        "prefixes and their arithmetic, without std",
+    ),
+    used(
+        "netlink-packet-core",
+        SPEAK_NETLINK,
+        "the envelope of netlink messages",
+    ),
+    used(
+        "netlink-packet-netfilter",
+        SPEAK_NETLINK,
+        "nf_tables and conntrack messages, without a child process",
+    ),
+    used(
+        "netlink-packet-route",
+        SPEAK_NETLINK,
+        "links, addresses, routes, neighbours, rules",
+    ),
+    used(
+        "netlink-sys",
+        SPEAK_NETLINK,
+        "netlink sockets without unsafe",
+    ),
+    used(
+        "rustix",
+        SPEAK_NETLINK,
+        "system calls without unsafe: setns, linkat, flock",
+    ),
+    used(
+        "serde",
+        &["model", "host", "cni", "agent"],
+        "the wire formats are declared once, in model",
+    ),
+    used("serde_json", SPEAK_JSON, "CNI, records and status are JSON"),
+    used(
+        "thiserror",
+        &["model", "plan", "host", "cni", "agent"],
+        "one small error type a module, without std",
+    ),
+    used(
+        "tokio",
+        &["agent"],
+        "signals, timers and the API; the kernel is spoken to without it",
+    ),
+    used("toml", &["agent"], "nodes.toml is read by the agent only"),
+    used(
+        "tracing",
+        &["agent"],
+        "only the agent logs; the other rooms return what happened",
+    ),
+    used(
+        "tracing-subscriber",
+        &["agent"],
+        "where the agent's log goes",
+    ),
+    tested(
+        "insta",
+        DECIDE,
+        "golden tests: a decision as text that a reviewer reads",
+    ),
+    tested("proptest", DECIDE, "laws that hold for every input"),
+];
+
+/// Crates that stay with their owners whatever the table above may be taught.
+const RESERVED: &[(&str, &[&str])] = &[
+    ("axum", &["agent"]),
+    ("clap", &["agent", "ctl"]),
+    ("hyper", &["agent"]),
+    ("kube", &["agent"]),
+    ("tokio", &["agent"]),
+    ("tracing", &["agent"]),
+];
+
+/// Every declared dependency that the table does not have.
+pub(super) fn findings(metadata: &Value) -> Vec<String> {
+    let mut findings = Vec::new();
+    for package in workspace::packages(metadata) {
+        let name = text(package, "name");
+        let Some(room) = ROOMS.iter().find(|room| room.name == name) else {
+            findings.push(format!(
+                "{name}: a package without a row in ROOMS ({TABLE}); say there what it may use"
+            ));
+            continue;
+        };
+        let dependencies = package["dependencies"].as_array().into_iter().flatten();
+        findings.extend(dependencies.filter_map(|dependency| judge(room, dependency)));
+    }
+    findings
+}
+
+const TABLE: &str = "xtask/src/tidy/edges.rs";
+
+fn judge(room: &Room, dependency: &Value) -> Option<String> {
+    let name = text(dependency, "name");
+    // A path, not a name: a crate from outside may be called `host` as well.
+    if dependency["path"].is_string() {
+        return judge_room(room, name);
+    }
+    let for_tests = dependency["kind"] == "dev";
+    judge_reserved(room, name).or_else(|| judge_outside(room, name, for_tests))
+}
+
+fn judge_room(room: &Room, name: &str) -> Option<String> {
+    if room.may_use.contains(&name) {
+        return None;
+    }
+    let allowed = if room.may_use.is_empty() {
+        "nothing".to_owned()
+    } else {
+        room.may_use.join(", ")
+    };
+    Some(format!(
+        "{} -> {name}: not an edge of the house; {} may use {allowed}, because {}; \
+         move what is shared down to model, or join the two in a program",
+        room.name, room.name, room.why
+    ))
+}
+
+fn judge_reserved(room: &Room, name: &str) -> Option<String> {
+    // `tracing-subscriber` goes where `tracing` goes.
+    let is_family = |head: &str| {
+        name.strip_prefix(head)
+            .is_some_and(|tail| tail.is_empty() || tail.starts_with('-'))
+    };
+    let (_, owners) = RESERVED.iter().find(|(head, _)| is_family(head))?;
+    if owners.contains(&room.name) {
+        return None;
+    }
+    Some(format!(
+        "{} -> {name}: only {} may use it; do without it here",
+        room.name,
+        owners.join(" and ")
+    ))
+}
+
+fn judge_outside(room: &Room, name: &str, for_tests: bool) -> Option<String> {
+    let Some(outside) = OUTSIDE.iter().find(|outside| outside.name == name) else {
+        return Some(format!(
+            "{} -> {name}: a crate from outside that is not in OUTSIDE ({TABLE}); \
+             do without it, or add its row with a reason, in a commit of its own",
+            room.name
+        ));
+    };
+    let may_use = outside.used_by.contains(&room.name);
+    let may_test = outside.tested_by.contains(&room.name);
+    match (may_use, may_test, for_tests) {
+        (true, _, _) | (_, true, true) => None,
+        (false, true, false) => Some(format!(
+            "{} -> {name}: for tests only ({}); move it to [dev-dependencies]",
+            room.name, outside.reason
+        )),
+        (false, false, _) => Some(format!(
+            "{} -> {name}: its row in OUTSIDE ({TABLE}) is for {}: {}; \
+             do without it here, or add {} to the row, in a commit of its own",
+            room.name,
+            [outside.used_by, outside.tested_by].concat().join(", "),
+            outside.reason,
+            room.name
+        )),
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
