@@ -161,15 +161,38 @@ impl fmt::Display for Match {
             Self::Iif(is, name) => write!(f, "iifname {is}{name:?}"),
             Self::OifIn(set) => write!(f, "oifname @{set}"),
             Self::Source(is, net) => {
-                write!(f, "{} saddr {is}{net}", protocol(Family::of(net.addr())))
+                write!(
+                    f,
+                    "{} saddr {is}{}",
+                    protocol(Family::of(net.addr())),
+                    Short(net)
+                )
             }
             Self::Destination(is, net) => {
-                write!(f, "{} daddr {is}{net}", protocol(Family::of(net.addr())))
+                write!(
+                    f,
+                    "{} daddr {is}{}",
+                    protocol(Family::of(net.addr())),
+                    Short(net)
+                )
             }
             Self::SourceIn(is, set) => write!(f, "{} saddr {is}@{set}", set.protocol()),
             Self::DestinationIn(is, set) => write!(f, "{} daddr {is}@{set}", set.protocol()),
             Self::NoReversePath => f.write_str("fib saddr . iif oif missing"),
             Self::Dnat => f.write_str("ct status dnat"),
+        }
+    }
+}
+
+/// A prefix as nft(8) prints it: one that holds a single address without its length.
+struct Short<'a>(&'a IpNet);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() {
+            self.0.addr().fmt(f)
+        } else {
+            self.0.fmt(f)
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `host` fills it, `plan` compares it with what should be. Only what Podwire decides about is here: its own objects, and
 //! of other people's only what stands in the way of pods.
 
+use crate::addr::{Mac, PodRange};
 use crate::firewall::{ForeignChain, TableState};
 use crate::name::IfName;
 use crate::net::{Address, Route};
@@ -10,6 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use ipnet::IpNet;
 
 /// What was seen of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,8 +34,8 @@ pub struct HostState {
     pub conflist: Option<String>,
     /// The ruleset's generation when the tables were read.
     pub generation: u32,
-    /// Addresses that attachments on this node hold.
-    pub pods: BTreeSet<IpAddr>,
+    /// Ranges that attachments on this node hold addresses of.
+    pub inhabited: BTreeSet<PodRange>,
     /// Bridges that attachments on this node are ports of.
     pub bridges: BTreeSet<IfName>,
 }
@@ -58,4 +60,21 @@ pub struct Lookup {
     pub dev: IfName,
     /// By way of which gateway; none if the address is on the link.
     pub gateway: Option<IpAddr>,
+}
+
+/// One end of a pod's link as it was found, with what hangs on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Whether it is set up.
+    pub up: bool,
+    /// Its alias; empty if it has none.
+    pub alias: String,
+    /// The bridge that it is a port of.
+    pub bridge: Option<IfName>,
+    /// Its addresses.
+    pub addresses: BTreeSet<IpNet>,
+    /// Routes of the main table out of it.
+    pub routes: BTreeSet<Route>,
+    /// Its permanent neighbour entries.
+    pub neighbours: BTreeMap<IpAddr, Mac>,
 }

@@ -10,6 +10,9 @@ use core::fmt;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
+/// The report's file in the run folder.
+pub const FILE: &str = "status.json";
+
 /// A node's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

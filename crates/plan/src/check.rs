@@ -1,0 +1,114 @@
+//! CHECK: the plan of an attachment against what was found of it.
+//!
+//! The plan is the one that ADD followed, read again from the record, so nothing that ADD makes can be forgotten here. MAC
+//! and MTU of the pod's end are not compared: a plugin that is chained behind may change them (CNI specification, "CHECK").
+
+use crate::wire;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use model::attachment::Attachment;
+use model::change::Change;
+use model::name::IfName;
+use model::net::{LinkKind, Target};
+use model::state::End;
+
+/// Every difference, each in one sentence; none if the attachment stands as ADD left it.
+#[must_use]
+pub fn differences(
+    attachment: &Attachment,
+    node_end: &IfName,
+    node: Option<&End>,
+    pod: Option<&End>,
+) -> Vec<String> {
+    let wiring = wire::wire(attachment, node_end, false);
+    let mut found = Vec::new();
+    match node {
+        None => found.push(format!("link {node_end} is gone from the node")),
+        Some(end) => {
+            let planned = wiring.node.iter().chain(&wiring.ways);
+            found.extend(planned.filter_map(|change| unmet(change, node_end, end, "the node")));
+        }
+    }
+    let ifname = &attachment.key.ifname;
+    match pod {
+        None => found.push(format!("interface {ifname} is gone from the container")),
+        Some(end) => found.extend(
+            wiring
+                .pod
+                .iter()
+                .filter_map(|change| unmet(change, ifname, end, "the container")),
+        ),
+    }
+    found
+}
+
+/// What a change should have left at one end and has not.
+fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<String> {
+    let missing = |is_here: bool, what: &dyn core::fmt::Display| {
+        is_here.then(|| format!("{place} lacks {what}"))
+    };
+    match change {
+        Change::AddLink(link) => (link.name == *name)
+            .then(|| unlike(&link.kind, name, end))
+            .flatten(),
+        Change::SetUp(dev) => {
+            (dev == name && !end.up).then(|| format!("{name} is down in {place}"))
+        }
+        Change::AddAddress(address) => missing(
+            address.dev == *name && !end.addresses.contains(&address.net),
+            address,
+        ),
+        Change::AddRoute(route) => missing(
+            leads(&route.target) == Some(name) && !end.routes.contains(route),
+            route,
+        ),
+        Change::AddNeighbour(neighbour) => {
+            let there = end.neighbours.get(&neighbour.ip) == Some(&neighbour.mac);
+            missing(neighbour.dev == *name && !there, neighbour)
+        }
+        // Sysctls of the pod are a matter of its birth; nothing else is part of an attachment's plan.
+        Change::SetSysctl(_)
+        | Change::RemoveLink(_)
+        | Change::RemoveAddress(_)
+        | Change::ReplaceRoute(_)
+        | Change::RemoveRoute(_)
+        | Change::RemoveNeighbour(_)
+        | Change::PutTable(_)
+        | Change::RemoveTable
+        | Change::AddElements(..)
+        | Change::RemoveElements(..)
+        | Change::InsertRule(..)
+        | Change::RemoveRule(..)
+        | Change::WriteConflist(_) => None,
+    }
+}
+
+fn unlike(kind: &LinkKind, name: &IfName, end: &End) -> Option<String> {
+    let LinkKind::Veth { alias, port, .. } = kind else {
+        return None;
+    };
+    if *alias != end.alias {
+        return Some(format!(
+            "link {name} says that it belongs to {:?} and not to {alias:?}",
+            end.alias
+        ));
+    }
+    if !end.up {
+        return Some(format!("link {name} is down on the node"));
+    }
+    let bridge = port.as_ref().map(|port| &port.bridge);
+    match (bridge, &end.bridge) {
+        (Some(wanted), found) if found.as_ref() != Some(wanted) => {
+            Some(format!("link {name} is no port of {wanted}"))
+        }
+        _ => None,
+    }
+}
+
+fn leads(target: &Target) -> Option<&IfName> {
+    match target {
+        Target::Dev(dev) | Target::Via(_, dev) => Some(dev),
+        Target::Unreachable => None,
+    }
+}

@@ -1,0 +1,134 @@
+//! Our nftables table: who is masqueraded, and who is no pod.
+//!
+//! Pods are masqueraded towards everything that is neither a pod nor a node that is reached directly; a pod therefore sees
+//! another pod's own address on every path. A packet from a pod whose source leads back elsewhere is dropped. The chains
+//! never change; what does stands in the sets (nft(8)).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use ipnet::IpNet;
+use model::addr::Family;
+use model::firewall::{Chain, Elements, Hook, Is, Match, Rule, Set, Table, Verdict};
+use model::net::VETH_PREFIX;
+
+/// Priority of chains that come before connection tracking (`NF_IP_PRI_RAW`).
+const RAW: i32 = -300;
+
+/// Priority of source translation (`NF_IP_PRI_NAT_SRC`).
+const SRCNAT: i32 = 100;
+
+/// The whole table with these elements.
+#[must_use]
+pub fn table(elements: Elements) -> Table {
+    let chains = chains();
+    Table {
+        version: version(&chains),
+        chains,
+        elements,
+    }
+}
+
+fn chains() -> Vec<Chain> {
+    vec![
+        Chain {
+            name: "spoofed",
+            nat: false,
+            hook: Hook::Prerouting,
+            priority: RAW,
+            rules: spoofed(),
+        },
+        Chain {
+            name: "masquerade",
+            nat: true,
+            hook: Hook::Postrouting,
+            priority: SRCNAT,
+            rules: masquerade(),
+        },
+    ]
+}
+
+/// Nothing per pod: the kernel's own routes say which source belongs behind which link.
+fn spoofed() -> Vec<Rule> {
+    let pods = || Match::Iif(Is::In, format!("{VETH_PREFIX}*"));
+    vec![
+        rule(
+            vec![pods(), Match::Source(Is::In, net("fe80::/10"))],
+            Verdict::Accept,
+            "neighbour discovery of the link itself",
+        ),
+        rule(
+            vec![pods(), Match::NoReversePath],
+            Verdict::Drop,
+            "a source that is not the pod's",
+        ),
+    ]
+}
+
+fn masquerade() -> Vec<Rule> {
+    let outside = |family, multicast| {
+        rule(
+            vec![
+                Match::SourceIn(Is::In, Set::Local(family)),
+                Match::DestinationIn(Is::NotIn, Set::Pods(family)),
+                Match::DestinationIn(Is::NotIn, Set::Nodes(family)),
+                Match::Destination(Is::NotIn, net(multicast)),
+            ],
+            Verdict::Masquerade,
+            "pods that leave the cluster",
+        )
+    };
+    let local = Set::Local(Family::V4);
+    let back = vec![
+        Match::OifIn(Set::Bridges),
+        Match::SourceIn(Is::In, local),
+        Match::DestinationIn(Is::In, local),
+        Match::Dnat,
+    ];
+    vec![
+        outside(Family::V4, "224.0.0.0/4"),
+        outside(Family::V6, "ff00::/8"),
+        rule(
+            back,
+            Verdict::Masquerade,
+            "a Service's answer must come back through the node",
+        ),
+    ]
+}
+
+fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
+    Rule {
+        matches,
+        verdict,
+        comment: comment.to_string(),
+    }
+}
+
+/// Only called with the literals above.
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap_or_default()
+}
+
+/// A name for the chains and sets: changes whenever they do.
+fn version(chains: &[Chain]) -> String {
+    let mut state = 0xcbf2_9ce4_8422_2325_u64;
+    let mut feed = |text: &str| {
+        for byte in text.bytes() {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    for set in Set::ALL {
+        feed(&format!("{} {:?};", set.name(), set.kind()));
+    }
+    for chain in chains {
+        feed(&format!(
+            "{} {} {} {};",
+            chain.name, chain.nat, chain.hook, chain.priority
+        ));
+        for rule in &chain.rules {
+            feed(&format!("{rule};"));
+        }
+    }
+    format!("podwire-{state:016x}")
+}

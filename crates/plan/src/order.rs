@@ -1,0 +1,139 @@
+//! A node without an agent: what the plugin itself puts in order before a pod starts.
+//!
+//! Our table, forwarding, and other people's forward chains; the routes to other nodes are the agent's. Several networks
+//! may share the node, so what is in our sets stays in them and only what lacks is added.
+
+use crate::{diff, foreign, masquerade};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use ipnet::IpNet;
+use model::addr::Family;
+use model::attachment::Mode;
+use model::change::Change;
+use model::cni::NetConf;
+use model::firewall::{Element, Elements, Set};
+use model::name::IfName;
+use model::net::Sysctl;
+use model::state::HostState;
+
+/// The sysctl that lets IPv4 through.
+pub const IP_FORWARD: &str = "ipv4/ip_forward";
+
+/// Changes that put the node in order for this network; none if it is. Of `have` the table, the foreign chains and
+/// [`IP_FORWARD`] are read.
+#[must_use]
+pub fn order(conf: &NetConf, have: &HostState) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if conf.alone
+        && have
+            .sysctls
+            .get(IP_FORWARD)
+            .is_some_and(|value| value == "0")
+    {
+        changes.push(Change::SetSysctl(Sysctl {
+            key: IP_FORWARD.into(),
+            value: "1".into(),
+        }));
+    }
+    let held = have
+        .table
+        .as_ref()
+        .map(|table| table.elements.clone())
+        .unwrap_or_default();
+    let elements = merged(&wanted(conf), &held);
+    changes.extend(diff::table(
+        &masquerade::table(elements.clone()),
+        have.table.as_ref(),
+    ));
+    let cluster = nets(&elements, [Set::Pods(Family::V4), Set::Pods(Family::V6)]);
+    let local = nets(&elements, [Set::Local(Family::V4), Set::Local(Family::V6)]);
+    let bridges = bridges(&elements);
+    let pods = foreign::Pods {
+        cluster: &cluster,
+        local: &local,
+        bridges: &bridges,
+    };
+    changes.extend(
+        have.foreign
+            .iter()
+            .flat_map(|chain| foreign::pass(chain, &pods)),
+    );
+    changes
+}
+
+fn wanted(conf: &NetConf) -> Elements {
+    let mut elements = Elements::new();
+    let ranges = conf.ranges.iter().map(|range| range.net());
+    for net in conf.prefixes.iter().copied().chain(ranges.clone()) {
+        elements
+            .entry(Set::Pods(Family::of(net.addr())))
+            .or_default()
+            .insert(Element::Net(net));
+    }
+    for net in ranges {
+        elements
+            .entry(Set::Local(Family::of(net.addr())))
+            .or_default()
+            .insert(Element::Net(net));
+    }
+    if let Mode::Bridge(bridge) = &conf.mode {
+        elements
+            .entry(Set::Bridges)
+            .or_default()
+            .insert(Element::Interface(bridge.clone()));
+    }
+    elements
+}
+
+fn merged(want: &Elements, have: &Elements) -> Elements {
+    let mut all = Elements::new();
+    for set in Set::ALL {
+        let both = || {
+            [want, have]
+                .into_iter()
+                .filter_map(move |elements| elements.get(&set))
+                .flatten()
+        };
+        let prefixes = both().filter_map(|element| match element {
+            Element::Net(net) => Some(*net),
+            Element::Interface(_) => None,
+        });
+        let mut elements: BTreeSet<Element> = diff::outermost(prefixes)
+            .into_iter()
+            .map(Element::Net)
+            .collect();
+        elements.extend(
+            both()
+                .filter(|element| matches!(element, Element::Interface(_)))
+                .cloned(),
+        );
+        if !elements.is_empty() {
+            all.insert(set, elements);
+        }
+    }
+    all
+}
+
+fn nets(elements: &Elements, sets: [Set; 2]) -> BTreeSet<IpNet> {
+    let found = sets
+        .iter()
+        .filter_map(|set| elements.get(set))
+        .flatten()
+        .filter_map(|element| match element {
+            Element::Net(net) => Some(*net),
+            Element::Interface(_) => None,
+        });
+    found.collect()
+}
+
+fn bridges(elements: &Elements) -> BTreeSet<IfName> {
+    let found = elements
+        .get(&Set::Bridges)
+        .into_iter()
+        .flatten()
+        .filter_map(|element| match element {
+            Element::Interface(name) => Some(name.clone()),
+            Element::Net(_) => None,
+        });
+    found.collect()
+}

@@ -1,0 +1,234 @@
+//! One pod: what connects it to its node, and what its runtime is told.
+//!
+//! Mode `routed`: a /32 in the pod, a default route over a link-local gateway that answers nothing, and one route and one
+//! neighbour entry on the node. Mode `bridge`: a port of a Linux bridge that has the gateway's address. Everything is a
+//! function of the attachment's record, so ADD, CHECK and DEL cannot disagree about it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use ipnet::IpNet;
+use model::addr::{Family, Mac, host_prefix};
+use model::attachment::{Attachment, Mode, PodAddress};
+use model::change::Change;
+use model::cni::{CniResult, Interface, IpConfig, RouteConfig};
+use model::name::IfName;
+use model::net::{Address, Link, LinkKind, Neighbour, Peer, Port, Route, Sysctl, Target};
+
+/// The routed pods' gateways: the same in every pod, on no link of the node. Its MAC is written into each pod.
+const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+
+/// What ADD does, in the order in which it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wiring {
+    /// On the node: what the link needs, and the link itself, with its peer already inside the pod.
+    pub node: Vec<Change>,
+    /// Inside the pod.
+    pub pod: Vec<Change>,
+    /// On the node again: the ways to the pod.
+    pub ways: Vec<Change>,
+}
+
+/// How the pod of this record is wired.
+///
+/// `node_end` is the host interface's name; `hairpin` is wanted where br_netfilter sees bridged packets, because then a
+/// connection from a pod to itself through the node leaves by the port that it came in by.
+#[must_use]
+pub fn wire(attachment: &Attachment, node_end: &IfName, hairpin: bool) -> Wiring {
+    let mut wiring = Wiring {
+        node: Vec::new(),
+        pod: inside(attachment),
+        ways: Vec::new(),
+    };
+    match &attachment.mode {
+        Mode::Routed => routed(attachment, node_end, &mut wiring),
+        Mode::Bridge(bridge) => bridged(attachment, bridge, &mut wiring),
+    }
+    let port = match &attachment.mode {
+        Mode::Routed => None,
+        Mode::Bridge(bridge) => Some(Port {
+            bridge: bridge.clone(),
+            hairpin,
+        }),
+    };
+    let peer = Peer {
+        name: attachment.key.ifname.clone(),
+        mac: attachment.pod_mac(),
+    };
+    wiring.node.push(Change::AddLink(Link {
+        name: node_end.clone(),
+        mac: attachment.host_mac(),
+        mtu: attachment.mtu,
+        kind: LinkKind::Veth {
+            peer,
+            alias: attachment.alias(),
+            port,
+        },
+    }));
+    wiring.node.push(deaf(match &attachment.mode {
+        Mode::Routed => node_end,
+        // A port's packets are the bridge's.
+        Mode::Bridge(bridge) => bridge,
+    }));
+    wiring
+}
+
+/// What the runtime is told. The pod's own interface comes first, and every address is its. A bridge may have been there
+/// before with a MAC of its own, hence `bridge` is the one that was found.
+#[must_use]
+pub fn answer(attachment: &Attachment, node_end: &IfName, bridge: Option<Mac>) -> CniResult {
+    let interface = |name: &IfName, mac: Mac, sandbox: Option<String>| Interface {
+        name: name.clone(),
+        mac: mac.to_string(),
+        mtu: attachment.mtu,
+        sandbox,
+    };
+    let mut interfaces = vec![
+        interface(
+            &attachment.key.ifname,
+            attachment.pod_mac(),
+            Some(attachment.netns.clone()),
+        ),
+        interface(node_end, attachment.host_mac(), None),
+    ];
+    if let (Mode::Bridge(name), Some(mac)) = (&attachment.mode, bridge) {
+        interfaces.push(interface(name, mac, None));
+    }
+    let ips = attachment.addresses.iter().map(|a| IpConfig {
+        address: inside_net(&attachment.mode, a),
+        gateway: gateway(&attachment.mode, a),
+    });
+    let routes = attachment.addresses.iter().map(|a| RouteConfig {
+        dst: Family::of(a.ip).everything(),
+        gw: gateway(&attachment.mode, a),
+    });
+    CniResult {
+        interfaces,
+        ips: ips.collect(),
+        routes: routes.collect(),
+    }
+}
+
+/// The gateway that a pod sees for an address.
+#[must_use]
+pub fn gateway(mode: &Mode, address: &PodAddress) -> IpAddr {
+    match (mode, Family::of(address.ip)) {
+        (Mode::Bridge(_), _) => address.range.gateway(),
+        (Mode::Routed, Family::V4) => GATEWAY_V4,
+        (Mode::Routed, Family::V6) => GATEWAY_V6,
+    }
+}
+
+/// The address as it stands on the pod's interface: alone, or within its range.
+#[must_use]
+pub fn inside_net(mode: &Mode, address: &PodAddress) -> IpNet {
+    match mode {
+        Mode::Routed => host_prefix(address.ip),
+        Mode::Bridge(_) => within(address.ip, address.range.net()),
+    }
+}
+
+fn routed(attachment: &Attachment, node_end: &IfName, wiring: &mut Wiring) {
+    for PodAddress { ip, range } in &attachment.addresses {
+        let own = range.gateway();
+        // Without a preferred source the kernel talks to pods from whatever address comes first.
+        if let Ok(lo) = IfName::new("lo") {
+            wiring.node.push(Change::AddAddress(Address {
+                net: host_prefix(own),
+                dev: lo,
+            }));
+        }
+        wiring.ways.push(Change::AddRoute(Route {
+            dst: host_prefix(*ip),
+            target: Target::Dev(node_end.clone()),
+            src: Some(own),
+        }));
+        let mac = attachment.pod_mac();
+        wiring.ways.push(Change::AddNeighbour(Neighbour {
+            ip: *ip,
+            mac,
+            dev: node_end.clone(),
+        }));
+    }
+}
+
+fn bridged(attachment: &Attachment, bridge: &IfName, wiring: &mut Wiring) {
+    let Some(first) = attachment.addresses.first() else {
+        return;
+    };
+    let mac = Mac::of_gateway(first.range.gateway());
+    let link = Link {
+        name: bridge.clone(),
+        mac,
+        mtu: attachment.mtu,
+        kind: LinkKind::Bridge,
+    };
+    wiring.node.push(Change::AddLink(link));
+    wiring.node.push(Change::SetUp(bridge.clone()));
+    for PodAddress { range, .. } in &attachment.addresses {
+        let net = within(range.gateway(), range.net());
+        wiring.node.push(Change::AddAddress(Address {
+            net,
+            dev: bridge.clone(),
+        }));
+    }
+}
+
+fn inside(attachment: &Attachment) -> Vec<Change> {
+    let dev = &attachment.key.ifname;
+    let mut changes = Vec::new();
+    // Before the link is up: an advertisement that comes first would give the pod an address that nobody leased.
+    changes.push(deaf(dev));
+    if attachment
+        .addresses
+        .iter()
+        .any(|a| Family::of(a.ip) == Family::V6)
+    {
+        changes.push(ipv6(dev, "disable_ipv6"));
+    }
+    changes.push(Change::SetUp(dev.clone()));
+    for address in &attachment.addresses {
+        let via = gateway(&attachment.mode, address);
+        let net = inside_net(&attachment.mode, address);
+        changes.push(Change::AddAddress(Address {
+            net,
+            dev: dev.clone(),
+        }));
+        if attachment.mode == Mode::Routed {
+            let mac = attachment.host_mac();
+            changes.push(Change::AddNeighbour(Neighbour {
+                ip: via,
+                mac,
+                dev: dev.clone(),
+            }));
+        }
+        changes.push(Change::AddRoute(Route {
+            dst: Family::of(address.ip).everything(),
+            target: Target::Via(via, dev.clone()),
+            src: None,
+        }));
+    }
+    changes
+}
+
+/// Nobody on this link can make himself a router by an advertisement: neither for the pod, nor, on the node's end, a pod for
+/// its node.
+fn deaf(dev: &IfName) -> Change {
+    ipv6(dev, "accept_ra")
+}
+
+fn ipv6(dev: &IfName, switch: &str) -> Change {
+    let key = format!("ipv6/conf/{dev}/{switch}");
+    Change::SetSysctl(Sysctl {
+        key,
+        value: "0".into(),
+    })
+}
+
+fn within(ip: IpAddr, range: IpNet) -> IpNet {
+    // The length comes from a prefix of the same family, so it fits.
+    IpNet::new(ip, range.prefix_len()).unwrap_or_else(|_| host_prefix(ip))
+}

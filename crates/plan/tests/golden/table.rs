@@ -1,0 +1,70 @@
+//! Our whole table in the syntax of nft(8).
+
+use super::{FRESH, PODS, TWO, plan};
+use crate::given::{cluster, host, with};
+use insta::assert_snapshot;
+use model::change::Change;
+use model::firewall::{Set, SetKind, TABLE, Table};
+use std::fmt::{Error, Write as _};
+
+fn listing(table: &Table) -> Result<String, Error> {
+    let mut text = String::new();
+    writeln!(text, "table inet {TABLE} {{ # {}", table.version)?;
+    for set in Set::ALL {
+        let kind = match set.kind() {
+            SetKind::Prefixes(family) => format!("prefixes of {family:?}"),
+            SetKind::Addresses(family) => format!("addresses of {family:?}"),
+            SetKind::Interfaces => "names of links".into(),
+        };
+        let held = table.elements.get(&set).into_iter().flatten();
+        let held: Vec<String> = held.map(ToString::to_string).collect();
+        writeln!(text, "    set {set} {{ {} }} # {kind}", held.join(", "))?;
+    }
+    for chain in &table.chains {
+        let kind = if chain.nat { "nat" } else { "filter" };
+        let (hook, priority) = (chain.hook, chain.priority);
+        writeln!(text, "    chain {} {{", chain.name)?;
+        writeln!(
+            text,
+            "        type {kind} hook {hook} priority {priority}; policy accept;"
+        )?;
+        for rule in &chain.rules {
+            writeln!(text, "        {rule}")?;
+        }
+        writeln!(text, "    }}")?;
+    }
+    writeln!(text, "}}")?;
+    Ok(text)
+}
+
+#[test]
+fn the_table_has_few_rules_and_everything_that_changes_in_sets() {
+    let have = with(host(FRESH), "bridge cni0");
+    let changes = plan(&cluster(PODS, TWO), &have).changes;
+    let put = changes.iter().find(|c| matches!(c, Change::PutTable(_)));
+    let Some(Change::PutTable(table)) = put else {
+        panic!("no table in {changes:?}");
+    };
+    assert_snapshot!(listing(table).expect("memory"), @r#"
+    table inet podwire { # podwire-7494765c852183b1
+        set pods4 { 10.244.0.0/16 } # prefixes of V4
+        set pods6 {  } # prefixes of V6
+        set local4 { 10.244.0.0/24 } # prefixes of V4
+        set local6 {  } # prefixes of V6
+        set nodes4 { 10.128.0.2/32, 10.128.0.3/32 } # addresses of V4
+        set nodes6 {  } # addresses of V6
+        set bridges { "cni0" } # names of links
+        chain spoofed {
+            type filter hook prerouting priority -300; policy accept;
+            iifname "pw*" ip6 saddr fe80::/10 accept comment "neighbour discovery of the link itself"
+            iifname "pw*" fib saddr . iif oif missing counter drop comment "a source that is not the pod's"
+        }
+        chain masquerade {
+            type nat hook postrouting priority 100; policy accept;
+            ip saddr @local4 ip daddr != @pods4 ip daddr != @nodes4 ip daddr != 224.0.0.0/4 masquerade fully-random comment "pods that leave the cluster"
+            ip6 saddr @local6 ip6 daddr != @pods6 ip6 daddr != @nodes6 ip6 daddr != ff00::/8 masquerade fully-random comment "pods that leave the cluster"
+            oifname @bridges ip saddr @local4 ip daddr @local4 ct status dnat masquerade fully-random comment "a Service's answer must come back through the node"
+        }
+    }
+    "#);
+}
