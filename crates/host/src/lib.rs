@@ -1,0 +1,20 @@
+//! What is: the one crate that observes the machine and changes it.
+//!
+//! Blocking and silent. It decides nothing: `plan` says what should be, as a list of [`model::change::Change`]; here each
+//! change becomes netlink messages, nftables transactions or files, and whatever fails comes back as an [`Error`] that
+//! names the operation and the kernel's own words.
+
+pub mod charge;
+pub mod clock;
+mod error;
+pub mod events;
+pub mod machine;
+pub mod netlink;
+pub mod netns;
+pub mod nft;
+pub mod rtnl;
+pub mod store;
+pub mod sysctl;
+pub mod watch;
+
+pub use error::{Error, Report};

@@ -1,0 +1,136 @@
+//! Messages as they come from the kernel, and its refusals.
+//!
+//! Follows netlink(7) and, for the kernel's own words, the kernel documentation "Extended ACK".
+
+use super::HEADER;
+use crate::Error;
+use netlink_packet_core::{
+    NLM_F_ACK_TLVS, NLMSG_ERROR, NetlinkBuffer, NetlinkDeserializable, NetlinkHeader, NlasIterator,
+};
+use rustix::io::Errno;
+
+/// A message of a batch that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its place in the batch.
+    pub message: usize,
+    /// The error number.
+    pub errno: Errno,
+    /// The kernel's own words; often empty.
+    pub kernel: String,
+    /// Where in the message the attribute stands that displeased, if the kernel says so.
+    pub offset: Option<u32>,
+}
+
+impl Failure {
+    /// The failure as the error of `operation`.
+    #[must_use]
+    pub fn of(self, operation: impl Into<String>) -> Error {
+        Error::new(operation, self.errno).kernel(self.kernel)
+    }
+}
+
+/// A message as it was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    /// Its type.
+    pub kind: u16,
+    /// Its flags.
+    pub flags: u16,
+    /// What follows its netlink header: the family's own header, then the attributes.
+    pub body: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    /// The message through the crates' typed deserialiser; none if that does not understand it.
+    #[must_use]
+    pub fn parse<T: NetlinkDeserializable>(&self) -> Option<T> {
+        let mut header = NetlinkHeader::default();
+        header.length = u32::try_from(HEADER + self.body.len()).ok()?;
+        header.message_type = self.kind;
+        header.flags = self.flags;
+        T::deserialize(&header, self.body).ok()
+    }
+
+    /// The attributes behind a family header of `header` bytes: type without its flag bits, and value.
+    pub fn attributes(&self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+        attributes(self.body.get(header..).unwrap_or_default())
+    }
+}
+
+/// The attributes in `bytes`: type without its flag bits, and value. Ends where something is no attribute.
+pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(bytes).map_while(|attribute| {
+        let attribute = attribute.ok()?;
+        let value = attribute.into_inner();
+        let length = usize::from(u16::from_ne_bytes([value[0], value[1]]));
+        Some((attribute.kind(), value.get(4..length)?))
+    })
+}
+
+pub(super) fn raw<'a>(header: &NetlinkHeader, body: &'a [u8]) -> Raw<'a> {
+    Raw {
+        kind: header.message_type,
+        flags: header.flags,
+        body,
+    }
+}
+
+/// The port in each message of a notification: that of the socket through which the change was made, 0 if the kernel
+/// itself made it.
+pub(crate) fn ports(datagram: &[u8]) -> impl Iterator<Item = u32> {
+    messages(datagram).map(|(header, _)| header.port_number)
+}
+
+/// The messages of a datagram.
+pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = (NetlinkHeader, &[u8])> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let buffer = NetlinkBuffer::new_checked(rest).ok()?;
+        let mut header = NetlinkHeader::default();
+        header.length = buffer.length();
+        header.message_type = buffer.message_type();
+        header.flags = buffer.flags();
+        header.sequence_number = buffer.sequence_number();
+        header.port_number = buffer.port_number();
+        let body = buffer.payload();
+        let next = (HEADER + body.len()).next_multiple_of(4);
+        rest = rest.get(next..).unwrap_or_default();
+        Some((header, body))
+    })
+}
+
+/// Reads `nlmsgerr`, or the number in `NLMSG_DONE`; none if all went well.
+pub(super) fn failure(message: usize, header: &NetlinkHeader, body: &[u8]) -> Option<Failure> {
+    const WORDS: u16 = 1;
+    const OFFSET: u16 = 2;
+    let code = i32::from_ne_bytes(*body.first_chunk()?);
+    if code >= 0 {
+        return None;
+    }
+    let mut failure = Failure {
+        message,
+        errno: Errno::from_raw_os_error(-code),
+        kernel: String::new(),
+        offset: None,
+    };
+    if header.flags & NLM_F_ACK_TLVS != 0 {
+        // NETLINK_CAP_ACK: of the refused message only its header stands before the attributes.
+        let start = if header.message_type == NLMSG_ERROR {
+            size_of::<i32>() + HEADER
+        } else {
+            size_of::<i32>()
+        };
+        for (kind, value) in attributes(body.get(start..).unwrap_or_default()) {
+            match kind {
+                WORDS => {
+                    let text = value.strip_suffix(&[0]).unwrap_or(value);
+                    failure.kernel = String::from_utf8_lossy(text).into_owned();
+                }
+                OFFSET => failure.offset = value.first_chunk().map(|b| u32::from_ne_bytes(*b)),
+                _ => {}
+            }
+        }
+    }
+    Some(failure)
+}

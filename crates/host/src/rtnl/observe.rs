@@ -1,0 +1,231 @@
+//! What is there: one link with all that hangs on it (CHECK), or a node without its pods (the agent).
+//!
+//! Follows rtnetlink(7); lists are filtered by the kernel (`NETLINK_GET_STRICT_CHK`) and once more here, because an older
+//! kernel ignores a filter that it does not know. One link alone is asked for by name, without a list.
+
+use super::Rtnl;
+use super::decode::{self, LinkSeen, RouteKind, RouteSeen};
+use super::encode::PROTOCOL;
+use crate::Error;
+use ipnet::IpNet;
+use model::addr::{Mac, host_prefix};
+use model::name::IfName;
+use model::net::{Address, Route, Target, VETH_PREFIX};
+use model::state::{LinkState, Lookup};
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// One link and what hangs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkView {
+    /// The link.
+    pub link: LinkSeen,
+    /// Its addresses, link-local ones included.
+    pub addresses: BTreeSet<IpNet>,
+    /// Routes of the main table out of it, of every protocol.
+    pub routes: BTreeSet<Route>,
+    /// Its permanent neighbour entries.
+    pub neighbours: BTreeMap<IpAddr, Mac>,
+}
+
+/// A node without its pods' links; the fields are those of [`model::state::HostState`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeView {
+    /// Links by name, without the pods' veths.
+    pub links: BTreeMap<IfName, LinkState>,
+    /// Addresses on those links.
+    pub addresses: BTreeSet<Address>,
+    /// Routes of Podwire's protocol in the main table, without those out of the pods' veths.
+    pub routes: BTreeSet<Route>,
+    /// How the kernel would reach the addresses that were asked for.
+    pub lookups: BTreeMap<IpAddr, Lookup>,
+}
+
+impl Rtnl {
+    /// The link with this name, if there is one.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn link(&mut self, name: &IfName) -> Result<Option<LinkSeen>, Error> {
+        let mut message = without_statistics();
+        let text = name.as_str().to_owned();
+        message.attributes.push(LinkAttribute::IfName(text));
+        let message = RouteNetlinkMessage::GetLink(message);
+        let operation = format!("show link {name}");
+        match self.socket.get(&operation, &message, decode::link) {
+            Ok(link) => Ok(Some(link)),
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The link with this name and its addresses, routes and permanent neighbours, if there is one.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn observe_link(&mut self, name: &IfName) -> Result<Option<LinkView>, Error> {
+        let Some(link) = self.link(name)? else {
+            return Ok(None);
+        };
+        let addresses = self.addresses(link.index)?;
+        let routes = self.routes(Some(link.index), None)?;
+        let names = BTreeMap::from([(link.index, link.name.clone())]);
+        Ok(Some(LinkView {
+            addresses: addresses.into_iter().map(|(_, net)| net).collect(),
+            routes: routes
+                .into_iter()
+                .filter_map(|r| known(r, &names))
+                .collect(),
+            neighbours: self.neighbours(link.index)?,
+            link,
+        }))
+    }
+
+    /// The node's own links, addresses and routes, and how it would reach each of `lookups`.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn observe_node(&mut self, lookups: &[IpAddr]) -> Result<NodeView, Error> {
+        let message = RouteNetlinkMessage::GetLink(without_statistics());
+        let links = self.socket.dump("list links", &message, decode::link)?;
+        let names: BTreeMap<u32, IfName> = links
+            .iter()
+            .map(|link| (link.index, link.name.clone()))
+            .collect();
+        let mut view = NodeView::default();
+        for ip in lookups {
+            if let Some(lookup) = self.lookup(*ip, &names)? {
+                view.lookups.insert(*ip, lookup);
+            }
+        }
+        let own: BTreeMap<u32, IfName> = names
+            .into_iter()
+            .filter(|(_, name)| !name.as_str().starts_with(VETH_PREFIX))
+            .collect();
+        view.links = links
+            .into_iter()
+            .filter(|link| own.contains_key(&link.index))
+            .map(|link| (link.name.clone(), state(&link)))
+            .collect();
+        for (index, net) in self.addresses(0)? {
+            if let Some(dev) = own.get(&index).cloned() {
+                view.addresses.insert(Address { net, dev });
+            }
+        }
+        let routes = self.routes(None, Some(PROTOCOL))?;
+        view.routes = routes.into_iter().filter_map(|r| known(r, &own)).collect();
+        Ok(view)
+    }
+
+    /// Addresses of the link with this index; of all links with 0.
+    fn addresses(&mut self, index: u32) -> Result<Vec<(u32, IpNet)>, Error> {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        let message = RouteNetlinkMessage::GetAddress(message);
+        self.socket.dump("list addresses", &message, |raw| {
+            decode::address(raw).filter(|(of, _)| index == 0 || *of == index)
+        })
+    }
+
+    /// Routes of the main tables. One list of both families: asked for one family alone, the kernel calls it an error
+    /// that no route was ever made there.
+    fn routes(&mut self, dev: Option<u32>, protocol: Option<u8>) -> Result<Vec<RouteSeen>, Error> {
+        let mut message = RouteMessage::default();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::from(protocol.unwrap_or(0));
+        message.attributes.extend(dev.map(RouteAttribute::Oif));
+        let message = RouteNetlinkMessage::GetRoute(message);
+        self.socket.dump("list routes", &message, |raw| {
+            decode::route(raw).filter(|route| protocol.is_none_or(|p| route.protocol == p))
+        })
+    }
+
+    fn neighbours(&mut self, index: u32) -> Result<BTreeMap<IpAddr, Mac>, Error> {
+        let mut message = NeighbourMessage::default();
+        message.attributes = vec![NeighbourAttribute::IfIndex(index)];
+        let message = RouteNetlinkMessage::GetNeighbour(message);
+        let found = self.socket.dump("list neighbours", &message, |raw| {
+            let (of, ip, mac) = decode::permanent(raw)?;
+            (of == index).then_some((ip, mac))
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    fn lookup(
+        &mut self,
+        ip: IpAddr,
+        names: &BTreeMap<u32, IfName>,
+    ) -> Result<Option<Lookup>, Error> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = match ip {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
+        };
+        message.header.destination_prefix_length = host_prefix(ip).prefix_len();
+        message.attributes = vec![RouteAttribute::Destination(ip.into())];
+        let message = RouteNetlinkMessage::GetRoute(message);
+        let operation = format!("get route to {ip}");
+        let answer = self
+            .socket
+            .get(&operation, &message, |raw| Some(decode::lookup(raw)));
+        match answer {
+            Ok(found) => Ok(found.and_then(|(index, gateway)| {
+                let dev = names.get(&index)?.clone();
+                Some(Lookup { dev, gateway })
+            })),
+            Err(error) if error.errno().is_some_and(is_no_way) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The kernel's answers to a lookup that mean "by no way": no route, or one of type unreachable, prohibit or blackhole, or
+/// no such address family.
+fn is_no_way(errno: Errno) -> bool {
+    [
+        Errno::NETUNREACH,
+        Errno::HOSTUNREACH,
+        Errno::ACCESS,
+        Errno::INVAL,
+        Errno::AFNOSUPPORT,
+        Errno::OPNOTSUPP,
+    ]
+    .contains(&errno)
+}
+
+fn without_statistics() -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message
+        .attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message
+}
+
+/// The route with its link's name, if that link is one of `names`.
+fn known(seen: RouteSeen, names: &BTreeMap<u32, IfName>) -> Option<Route> {
+    let target = match seen.kind {
+        RouteKind::Unreachable => Target::Unreachable,
+        RouteKind::Out(index, None) => Target::Dev(names.get(&index)?.clone()),
+        RouteKind::Out(index, Some(gateway)) => Target::Via(gateway, names.get(&index)?.clone()),
+    };
+    Some(Route {
+        dst: seen.dst,
+        target,
+        src: seen.src,
+    })
+}
+
+fn state(link: &LinkSeen) -> LinkState {
+    LinkState {
+        index: link.index,
+        mtu: link.mtu,
+        up: link.up,
+        bridge: link.kind.as_deref() == Some("bridge"),
+    }
+}
