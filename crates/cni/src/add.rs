@@ -1,0 +1,312 @@
+//! ADD: record, leases, link, pod, ways, answer.
+//!
+//! The record is there before the first change and names what is about to be taken; its lock is held until the answer. A
+//! failure removes what was made, as a DEL would. A second ADD of an attachment that stands as it should gets the same
+//! answer; what an ADD that was killed left is removed first.
+
+use crate::answer::{kernel, state};
+use crate::del::{self, node_end};
+use crate::log::Trace;
+use crate::{addresses, check, order};
+use host::netns::{Netns, NetnsError};
+use host::rtnl::Rtnl;
+use host::store::{Claim, Held, ROOT, Store};
+use host::sysctl::Sysctls;
+use model::attachment::{Attachment, Key, Mode};
+use model::change::Change;
+use model::cni::{Call, CniError, CniResult, Code, NetConf, Valid};
+use model::name::IfName;
+use model::net::Sysctl;
+use plan::wire::{self, Wiring};
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+/// So many addresses that the kernel knows as taken, although no lease does, are passed over.
+const WITNESSED: usize = 16;
+
+/// So often the remains of an earlier ADD of the same attachment are removed.
+const REMAINS: usize = 8;
+
+/// Says whether bridged packets are shown to the IP hooks: then hairpin is needed.
+const BRIDGE_NF: &str = "bridge/bridge-nf-call-iptables";
+
+pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniResult, CniError> {
+    let network = conf.network()?;
+    let key = del::key(call, conf)?;
+    let node_end = node_end(&key)?;
+    let path = call.netns.clone().unwrap_or_default();
+    let netns = open(&path)?;
+    let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
+    let pod = netns
+        .enter(Rtnl::open)
+        .and_then(|opened| opened)
+        .map_err(|error| kernel(&error))?;
+    let attachment = Attachment {
+        addresses: Vec::new(),
+        key,
+        netns: path,
+        inode: netns.inode(),
+        mode: network.mode.clone(),
+        mtu: network.mtu,
+        pod: call.pod.clone(),
+        born: host::clock::boottime_ns(),
+    };
+    trace.step("open");
+    let store = Store::open(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?;
+    let held = match claim(&store, &attachment, &netns, &mut rtnl, trace)? {
+        Start::Stands(record) => return answer(&record, &node_end, &mut rtnl),
+        Start::New(held) => held,
+    };
+    trace.step("record");
+    let mut ends = Ends {
+        netns: &netns,
+        rtnl: &mut rtnl,
+        pod,
+    };
+    finish(held, &store, &network, &node_end, &mut ends, trace)
+}
+
+/// The namespace, the node's socket and the pod's.
+struct Ends<'a> {
+    netns: &'a Netns,
+    rtnl: &'a mut Rtnl,
+    pod: Rtnl,
+}
+
+enum Start<'s> {
+    New(Held<'s>),
+    Stands(Box<Attachment>),
+}
+
+fn open(path: &str) -> Result<Netns, CniError> {
+    Netns::open(Path::new(path)).map_err(|why| {
+        let error = CniError::new(Code::Netns, format!("CNI_NETNS {path:?}: {why}"));
+        match why {
+            NetnsError::Own(_) => error.details("a container needs a network namespace of its own"),
+            NetnsError::Gone(_) | NetnsError::NotOne(_) | NetnsError::Other(_) => error,
+        }
+    })
+}
+
+fn claim<'s>(
+    store: &'s Store,
+    attachment: &Attachment,
+    netns: &Netns,
+    rtnl: &mut Rtnl,
+    trace: &mut Trace,
+) -> Result<Start<'s>, CniError> {
+    for _ in 0..REMAINS {
+        match store.claim(attachment).map_err(|error| state(&error))? {
+            Claim::New(held) => return Ok(Start::New(held)),
+            Claim::Again(held) => {
+                if let Some(record) = standing(&held, attachment, netns, rtnl)? {
+                    return Ok(Start::Stands(Box::new(record)));
+                }
+                del::detach(held, rtnl, trace)?;
+            }
+        }
+    }
+    let msg = format!(
+        "container {} is attached by several callers at once",
+        attachment.key.container
+    );
+    Err(CniError::new(Code::TryAgain, msg))
+}
+
+/// The record that is there, if it is of the same namespace and everything that it says is true.
+fn standing(
+    held: &Held<'_>,
+    wanted: &Attachment,
+    netns: &Netns,
+    rtnl: &mut Rtnl,
+) -> Result<Option<Attachment>, CniError> {
+    let Some(record) = held
+        .record()
+        .filter(|record| record.inode == wanted.inode && record.mode == wanted.mode)
+    else {
+        return Ok(None);
+    };
+    let differences = check::differences(record, netns, rtnl)?;
+    // The path is the runtime's word for the namespace, and it is part of the answer.
+    Ok(differences.is_empty().then(|| Attachment {
+        netns: wanted.netns.clone(),
+        ..record.clone()
+    }))
+}
+
+/// What is told; a bridge's MAC is asked for, because the bridge may be older than we.
+fn answer(record: &Attachment, node_end: &IfName, rtnl: &mut Rtnl) -> Result<CniResult, CniError> {
+    let mac = match &record.mode {
+        Mode::Routed => None,
+        Mode::Bridge(bridge) => {
+            let link = rtnl.link(bridge).map_err(|error| kernel(&error))?;
+            link.and_then(|link| link.mac)
+        }
+    };
+    Ok(wire::answer(record, node_end, mac))
+}
+
+/// Makes everything, or removes what was made and says why.
+fn finish(
+    mut held: Held<'_>,
+    store: &Store,
+    network: &NetConf,
+    node_end: &IfName,
+    ends: &mut Ends<'_>,
+    trace: &mut Trace,
+) -> Result<CniResult, CniError> {
+    let made = attach(&mut held, store, network, node_end, ends, trace);
+    match (made, held.record().cloned()) {
+        (Ok(()), Some(record)) => answer(&record, node_end, ends.rtnl),
+        (Ok(()), None) => Err(CniError::new(
+            Code::Io,
+            "the record of this attachment has become unreadable",
+        )),
+        (Err(error), _) => match del::detach(held, ends.rtnl, trace) {
+            Ok(()) => Err(error),
+            Err(left) => {
+                let details = format!(
+                    "{}; removing what was made failed as well: {left}",
+                    error.details
+                );
+                Err(error.details(details))
+            }
+        },
+    }
+}
+
+fn attach(
+    held: &mut Held<'_>,
+    store: &Store,
+    network: &NetConf,
+    node_end: &IfName,
+    ends: &mut Ends<'_>,
+    trace: &mut Trace,
+) -> Result<(), CniError> {
+    let ifname = held.key().map(|key: &Key| key.ifname.clone());
+    if let Some(ifname) = ifname
+        && ends
+            .pod
+            .link(&ifname)
+            .map_err(|error| kernel(&error))?
+            .is_some()
+    {
+        let msg = format!(
+            "interface {ifname} is already in the container's network namespace and is not ours"
+        );
+        return Err(CniError::new(Code::InTheWay, msg)
+            .details(format!("see: ip link show {ifname}, in the namespace")));
+    }
+    order::node(network, store).map_err(|error| kernel(&error))?;
+    trace.step("node");
+    let hairpin = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
+    let mut avoid: Vec<IpAddr> = Vec::new();
+    while avoid.len() < WITNESSED {
+        addresses::take(held, store, &network.ranges, &avoid)?;
+        trace.step("lease");
+        let Some(record) = held.record() else {
+            return Err(CniError::new(
+                Code::Io,
+                "the record of this attachment has become unreadable",
+            ));
+        };
+        let wiring = wire::wire(record, node_end, hairpin);
+        match apply(&wiring, ends, trace)
+            .map_err(|error| in_the_way(&error, &network.mode, ends.rtnl))?
+        {
+            None => return Ok(()),
+            Some(taken) => avoid.push(taken),
+        }
+        // Somebody's pod has that address although nobody leased it: begin again with another one.
+        let undo = [Change::RemoveLink(node_end.clone())];
+        ends.rtnl
+            .apply(&undo, None)
+            .ok()
+            .map_err(|error| kernel(&error))?;
+        held.release_all().map_err(|error| state(&error))?;
+    }
+    let routes: Vec<String> = avoid.iter().map(IpAddr::to_string).collect();
+    let msg = format!(
+        "the node has routes to addresses that no attachment holds: {}",
+        routes.join(", ")
+    );
+    Err(CniError::new(Code::InTheWay, msg).details("see: ip route show proto 112"))
+}
+
+/// Does what is planned. `Some` if the kernel has a route to that address already: it is somebody's.
+fn apply(
+    wiring: &Wiring,
+    ends: &mut Ends<'_>,
+    trace: &mut Trace,
+) -> Result<Option<IpAddr>, host::Error> {
+    let (sysctls, links) = apart(&wiring.node);
+    ends.rtnl.apply(&links, Some(ends.netns.as_fd())).ok()?;
+    write(&sysctls)?;
+    trace.step("link");
+    let (sysctls, inside) = apart(&wiring.pod);
+    ends.netns.enter(|| write(&sysctls))??;
+    ends.pod.apply(&inside, None).ok()?;
+    trace.step("pod");
+    let report = ends.rtnl.apply(&wiring.ways, None);
+    trace.step("ways");
+    let Some((place, error)) = report.failed.into_iter().next() else {
+        return Ok(None);
+    };
+    match wiring.ways.get(place) {
+        Some(Change::AddRoute(route)) if error.is_there() => Ok(Some(route.dst.addr())),
+        _ => Err(error),
+    }
+}
+
+/// Sysctls are files, the rest goes through the socket. A link's sysctls appear with the link.
+fn apart(changes: &[Change]) -> (Vec<Sysctl>, Vec<Change>) {
+    let (mut sysctls, mut rest) = (Vec::new(), Vec::new());
+    for change in changes {
+        if let Change::SetSysctl(sysctl) = change {
+            sysctls.push(sysctl.clone());
+        } else {
+            rest.push(change.clone());
+        }
+    }
+    (sysctls, rest)
+}
+
+/// Writes sysctls of the namespace that this thread is in.
+fn write(sysctls: &[Sysctl]) -> Result<(), host::Error> {
+    for sysctl in sysctls {
+        match Sysctls::default().write(sysctl) {
+            // A kernel without IPv6 has no advertisements; an IPv6 address fails by itself there.
+            Err(error) if error.is_gone() => {}
+            other => {
+                other?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bridged_packets_are_filtered() -> bool {
+    Sysctls::default()
+        .read(BRIDGE_NF)
+        .is_ok_and(|value| value.as_deref() == Some("1"))
+}
+
+/// The kernel's refusal, and what is known about the reason: a link of the bridge's name that is no bridge.
+fn in_the_way(error: &host::Error, mode: &Mode, rtnl: &mut Rtnl) -> CniError {
+    if let Mode::Bridge(bridge) = mode
+        && let Ok(Some(link)) = rtnl.link(bridge)
+        && link.kind.as_deref() != Some("bridge")
+    {
+        let kind = link.kind.as_deref().unwrap_or("hardware");
+        let msg = format!("link {bridge} is no bridge but of type {kind}");
+        return CniError::new(Code::InTheWay, msg)
+            .details(format!("name another one with the key \"bridge\"; {error}"));
+    }
+    let code = if error.is_there() {
+        Code::InTheWay
+    } else {
+        Code::Kernel
+    };
+    CniError::new(code, error.to_string())
+}

@@ -1,0 +1,166 @@
+//! CHECK: whether the attachment stands as ADD left it.
+//!
+//! Some runtimes ask milliseconds after every ADD, and a difference fails the pod. What was found is compared with the plan
+//! by `plan::check`; here stand the questions to the kernel and to the state folder.
+
+use crate::answer::{kernel, state};
+use crate::del::{self, node_end};
+use crate::log::Trace;
+use host::netns::Netns;
+use host::rtnl::{LinkView, Rtnl};
+use host::store::{ROOT, Store};
+use model::attachment::{Attachment, Mode};
+use model::cni::{Call, CniError, Code, Valid, Version};
+use model::name::IfName;
+use model::state::End;
+use serde_json::Value;
+use std::path::Path;
+
+pub(crate) fn check(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
+    conf.must_know("CHECK", Version::V0_4_0)?;
+    let previous = conf.previous.as_ref().ok_or_else(|| {
+        CniError::new(
+            Code::Config,
+            "CHECK needs prevResult, the result of the ADD, in the configuration",
+        )
+    })?;
+    let key = del::key(call, conf)?;
+    let path = call.netns.as_deref().unwrap_or_default();
+    let netns = Netns::open(Path::new(path))
+        .map_err(|why| CniError::new(Code::Netns, format!("CNI_NETNS {path:?}: {why}")))?;
+    let unknown = || {
+        different(&[format!(
+            "no attachment of container {} as {} is recorded",
+            key.container, key.ifname
+        )])
+    };
+    let store = Store::existing(Path::new(ROOT), &conf.name)
+        .map_err(|error| state(&error))?
+        .ok_or_else(unknown)?;
+    let held = store
+        .hold(&key)
+        .map_err(|error| state(&error))?
+        .ok_or_else(unknown)?;
+    let record = held
+        .record()
+        .ok_or_else(|| different(&["the record of the attachment is unreadable".into()]))?;
+    trace.step("record");
+    let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
+    let mut found = differences(record, &netns, &mut rtnl)?;
+    found.extend(unleased(record, &store)?);
+    found.extend(untold(record, previous));
+    trace.step("compare");
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(different(&found))
+    }
+}
+
+fn different(found: &[String]) -> CniError {
+    CniError::new(
+        Code::Different,
+        format!("the attachment is not as ADD left it: {}", found.join("; ")),
+    )
+}
+
+/// Differences between the record and the kernel, each in one sentence.
+///
+/// # Errors
+/// The kernel does not answer.
+pub(crate) fn differences(
+    record: &Attachment,
+    netns: &Netns,
+    rtnl: &mut Rtnl,
+) -> Result<Vec<String>, CniError> {
+    if netns.inode() != record.inode {
+        return Ok(vec![format!(
+            "{} is another network namespace than that of the ADD",
+            record.netns
+        )]);
+    }
+    let node_end = node_end(&record.key)?;
+    let bridge = match &record.mode {
+        Mode::Routed => None,
+        Mode::Bridge(bridge) => Some(bridge),
+    };
+    let node = end(rtnl, &node_end, bridge).map_err(|error| kernel(&error))?;
+    let mut inside = netns
+        .enter(Rtnl::open)
+        .and_then(|opened| opened)
+        .map_err(|error| kernel(&error))?;
+    let pod = end(&mut inside, &record.key.ifname, None).map_err(|error| kernel(&error))?;
+    Ok(plan::check::differences(
+        record,
+        &node_end,
+        node.as_ref(),
+        pod.as_ref(),
+    ))
+}
+
+fn end(
+    rtnl: &mut Rtnl,
+    name: &IfName,
+    bridge: Option<&IfName>,
+) -> Result<Option<End>, host::Error> {
+    let Some(view) = rtnl.observe_link(name)? else {
+        return Ok(None);
+    };
+    let LinkView {
+        link,
+        addresses,
+        routes,
+        neighbours,
+    } = view;
+    let master = match bridge {
+        None => None,
+        Some(bridge) => rtnl
+            .link(bridge)?
+            .filter(|seen| link.master == Some(seen.index))
+            .map(|_| bridge.clone()),
+    };
+    let alias = link.alias.unwrap_or_default();
+    Ok(Some(End {
+        up: link.up,
+        alias,
+        bridge: master,
+        addresses,
+        routes,
+        neighbours,
+    }))
+}
+
+fn unleased(record: &Attachment, store: &Store) -> Result<Vec<String>, CniError> {
+    let mut found = Vec::new();
+    for address in &record.addresses {
+        let owner = store.owner(address.ip).map_err(|error| state(&error))?;
+        if owner.is_none_or(|owner| owner.key != record.key) {
+            found.push(format!(
+                "address {} is not leased to this attachment",
+                address.ip
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// Addresses of the record that the runtime was never told, or was told otherwise.
+fn untold(record: &Attachment, previous: &Value) -> Vec<String> {
+    let told = |address: &Value| {
+        let text = address["address"].as_str().unwrap_or_default();
+        text.split('/').next().and_then(|ip| ip.parse().ok())
+    };
+    let told: Vec<std::net::IpAddr> = previous["ips"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(told)
+        .collect();
+    let missing = record
+        .addresses
+        .iter()
+        .filter(|address| !told.contains(&address.ip));
+    missing
+        .map(|address| format!("prevResult lacks address {}", address.ip))
+        .collect()
+}
