@@ -1,0 +1,168 @@
+//! The one thread that owns the machine.
+//!
+//! Netlink and files block, so they have a thread of their own; commands go in and answers come out, one at a time. It
+//! decides nothing: what is to be looked at is asked of `plan`, and what is to be done comes as a list of changes.
+
+mod apart;
+
+use anyhow::{Context, Result, bail};
+use host::events::Port;
+use host::machine::{Ask, Machine, Paths};
+use host::store::Store;
+use host::sysctl::Sysctls;
+use host::{Error, Report};
+use model::attachment::Mode;
+use model::change::Change;
+use model::cluster::Cluster;
+use model::name::NodeName;
+use model::state::HostState;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Commands and answers that may wait: each command waits for its answer.
+const QUEUE: usize = 1;
+
+/// Whose machine it is, and where things lie on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The node.
+    pub(crate) own: NodeName,
+    /// The writable sysctls and the conflist.
+    pub(crate) paths: Paths,
+    /// The state of all networks.
+    pub(crate) run: PathBuf,
+}
+
+/// The near end of the thread.
+pub(crate) struct Kernel {
+    commands: Sender<Command>,
+    answers: Receiver<Answer>,
+    ports: [Port; 2],
+}
+
+enum Command {
+    Observe(Arc<Cluster>),
+    Apply(Vec<Change>, u32),
+}
+
+enum Answer {
+    Observed(Box<Result<HostState, Error>>),
+    Applied(Report),
+}
+
+impl Kernel {
+    /// Starts the thread, in the namespaces of this one.
+    pub(crate) fn start(place: Place) -> Result<Self> {
+        let mut owner = Owner::open(place)?;
+        let ports = owner.machine.ports()?;
+        let (commands, orders) = channel(QUEUE);
+        let (reports, answers) = channel(QUEUE);
+        std::thread::Builder::new()
+            .name("kernel".into())
+            .spawn(move || owner.serve(orders, &reports))
+            .context("start the kernel thread")?;
+        Ok(Self {
+            commands,
+            answers,
+            ports,
+        })
+    }
+
+    /// Through which changes are made: events of these are our own doing.
+    pub(crate) fn ports(&self) -> [Port; 2] {
+        self.ports
+    }
+
+    /// Everything on the node that `plan` compares with the cluster.
+    pub(crate) async fn observe(
+        &mut self,
+        cluster: &Arc<Cluster>,
+    ) -> Result<Result<HostState, Error>> {
+        match self.ask(Command::Observe(Arc::clone(cluster))).await? {
+            Answer::Observed(state) => Ok(*state),
+            Answer::Applied(_) => bail!("the kernel thread answered something else"),
+        }
+    }
+
+    /// Makes changes, on the ruleset of this generation.
+    pub(crate) async fn apply(&mut self, changes: Vec<Change>, generation: u32) -> Result<Report> {
+        match self.ask(Command::Apply(changes, generation)).await? {
+            Answer::Applied(report) => Ok(report),
+            Answer::Observed(_) => bail!("the kernel thread answered something else"),
+        }
+    }
+
+    async fn ask(&mut self, command: Command) -> Result<Answer> {
+        const GONE: &str = "the kernel thread has ended";
+        self.commands.send(command).await.ok().context(GONE)?;
+        self.answers.recv().await.context(GONE)
+    }
+}
+
+/// The far end.
+struct Owner {
+    own: NodeName,
+    machine: Machine,
+    sysctls: Sysctls,
+    run: PathBuf,
+}
+
+impl Owner {
+    fn open(place: Place) -> Result<Self, Error> {
+        Ok(Self {
+            sysctls: Sysctls::below(&place.paths.sysctls),
+            machine: Machine::open(place.paths)?,
+            own: place.own,
+            run: place.run,
+        })
+    }
+
+    fn serve(mut self, mut orders: Receiver<Command>, reports: &Sender<Answer>) {
+        while let Some(command) = orders.blocking_recv() {
+            let answer = match command {
+                Command::Observe(cluster) => Answer::Observed(Box::new(self.observe(&cluster))),
+                Command::Apply(changes, generation) => {
+                    Answer::Applied(apart::apply(&mut self.machine, &changes, generation))
+                }
+            };
+            if reports.blocking_send(answer).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn observe(&mut self, cluster: &Cluster) -> Result<HostState, Error> {
+        let mut have = self.machine.observe(&Ask {
+            sysctls: Vec::new(),
+            lookups: plan::node::lookups(cluster, &self.own),
+        })?;
+        for key in plan::node::sysctls(cluster, &self.own, &have) {
+            if let Some(value) = self.sysctls.read(&key)? {
+                have.sysctls.insert(key, value);
+            }
+        }
+        self.observe_pods(&mut have)?;
+        Ok(have)
+    }
+
+    /// All networks', not only the cluster's: a range is not given up while anybody's pod lives in it.
+    fn observe_pods(&self, have: &mut HostState) -> Result<(), Error> {
+        for network in Store::networks(&self.run)? {
+            let Some(store) = Store::existing(&self.run, &network)? else {
+                continue;
+            };
+            for name in store.attachments()? {
+                let Some(attachment) = store.peek(&name)? else {
+                    continue;
+                };
+                have.inhabited
+                    .extend(attachment.addresses.iter().map(|a| a.range));
+                if let Mode::Bridge(bridge) = attachment.mode {
+                    have.bridges.insert(bridge);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! `podwired`, the node agent: everything on a node that is not one pod.
+//!
+//! Cluster from the source, observation from the kernel, `plan` compares, the kernel thread applies, the status file tells.
+//! Crash-only: the kernel's state outlives the agent, a start is a look and a difference, and an end tears nothing down.
+
+mod args;
+mod control;
+mod kernel;
+mod pace;
+mod report;
+mod source;
+mod wake;
+
+use anyhow::{Context, Result, bail};
+use args::Args;
+use clap::Parser;
+use control::Control;
+use host::charge::{self, Charge, Claim};
+use host::machine::Paths;
+use kernel::{Kernel, Place};
+use model::cluster::Cluster;
+use source::Source;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{Level, error, info};
+
+/// File of the conflist in the runtime's folder; early in the alphabet, because a runtime takes the first one.
+const CONFLIST: &str = "10-podwire.conflist";
+
+/// How often the lock is tried: somebody who only asks who is in charge holds it for a moment.
+const TRIES: usize = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log(args.verbose);
+    match run(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let (source, cluster) = match Source::open(&args.nodes, &args.node) {
+            Ok(opened) => opened,
+            Err(problems) => return refuse(&problems),
+        };
+        if args.dry_run {
+            return dry_run(args, cluster).await;
+        }
+        let _charge = take_charge(&args.run_dir).await?;
+        let kernel = Kernel::start(place(args))?;
+        let control = Control::new((source, cluster), &args.node, kernel, &args.run_dir)?;
+        until_told(control).await
+    })
+}
+
+fn start_log(verbose: bool) {
+    let level = if verbose { Level::DEBUG } else { Level::INFO };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .init();
+}
+
+/// A wrong file at the start: nothing is touched.
+fn refuse(problems: &[String]) -> Result<ExitCode> {
+    let mut stderr = std::io::stderr().lock();
+    for problem in problems {
+        writeln!(stderr, "{problem}")?;
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+async fn dry_run(args: &Args, cluster: Cluster) -> Result<ExitCode> {
+    let cluster = Arc::new(cluster);
+    let mut kernel = Kernel::start(place(args))?;
+    let have = kernel.observe(&cluster).await??;
+    let plan = plan::node::plan(&cluster, &args.node, &have);
+    let mut stdout = std::io::stdout().lock();
+    for change in plan.changes.iter().chain(&plan.conflist) {
+        writeln!(stdout, "{}", control::line(change))?;
+    }
+    if plan.changes.is_empty() && plan.conflist.is_none() {
+        writeln!(stdout, "nothing to do")?;
+    }
+    let mut stderr = std::io::stderr().lock();
+    for finding in &plan.findings {
+        writeln!(stderr, "wrong: {finding}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn place(args: &Args) -> Place {
+    Place {
+        own: args.node.clone(),
+        paths: Paths {
+            sysctls: args.proc_sys_net.clone(),
+            conflist: args.cni_conf_dir.join(CONFLIST),
+        },
+        run: args.run_dir.clone(),
+    }
+}
+
+async fn take_charge(run: &Path) -> Result<Charge> {
+    for _ in 1..TRIES {
+        if let Claim::Ours(charge) = charge::take(run)? {
+            return Ok(charge);
+        }
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+    match charge::take(run)? {
+        Claim::Ours(charge) => Ok(charge),
+        Claim::Taken(pid) => {
+            let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+            bail!(
+                "another podwired (process {pid}) is in charge of {}; end it first: kill {pid}",
+                run.display()
+            )
+        }
+    }
+}
+
+/// Works until SIGTERM or SIGINT. The node stays as it is.
+async fn until_told(control: Control) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen to SIGINT")?;
+    let name = tokio::select! {
+        broken = control.run() => return broken.map(|never| match never {}),
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    info!("{name}: ending; the node stays as it is");
+    Ok(ExitCode::SUCCESS)
+}

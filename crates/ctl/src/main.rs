@@ -1,0 +1,72 @@
+//! `podwire`, the operator's tool: shows what a node's agent and plugin have done, and what is wrong.
+//!
+//! It reads and changes nothing. Exit code 0: all is well; 1: something is wrong, or could not be read; 2: wrong usage.
+
+mod status;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Podwire, a Kubernetes pod network: look at this node
+#[derive(Debug, Parser)]
+#[command(version, name = "podwire")]
+struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show the node: its agent, ranges, pods, ways to other nodes, and what is wrong
+    Status {
+        /// One JSON object, see docs/status.md
+        #[arg(long)]
+        json: bool,
+
+        /// Folder of Podwire's state
+        #[arg(long, value_name = "DIR", default_value = host::store::ROOT)]
+        run_dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().verb {
+        None => print(&Args::command().render_help().to_string()).map(|()| ExitCode::SUCCESS),
+        Some(Verb::Status { json, run_dir }) => show(json, &run_dir),
+    };
+    done.unwrap_or_else(|error| {
+        // Where stderr is closed, too, the exit code still tells.
+        drop(writeln!(io::stderr(), "podwire: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn show(json: bool, run: &std::path::Path) -> Result<ExitCode> {
+    let status = status::gather(run).context("the node's state could not be read")?;
+    let text = if json {
+        status::json(&status)
+    } else {
+        status::human(&status)
+    };
+    print(&text)?;
+    Ok(if status.findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes to stdout. A reader that has seen enough is no error.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("write to stdout"),
+    }
+}

@@ -1,0 +1,47 @@
+//! The node for a program: one object; its keys are promised in docs/status.md.
+
+use super::{Network, View};
+use model::attachment::{Attachment, Mode};
+use serde_json::{Value, json};
+
+/// The text, with its line's end.
+pub(crate) fn json(view: &View) -> String {
+    let object = json!({
+        "agent_running": view.running,
+        "agent": view.agent,
+        "networks": view.networks.iter().map(network).collect::<Vec<Value>>(),
+        "findings": view.findings,
+    });
+    format!("{object:#}\n")
+}
+
+fn network(network: &Network) -> Value {
+    let range = |(range, used): &(model::addr::PodRange, u64)| json!({ "range": range, "used": used, "total": range.capacity() });
+    json!({
+        "name": network.name,
+        "ranges": network.ranges.iter().map(range).collect::<Vec<Value>>(),
+        "attachments": network.attachments.iter().map(attachment).collect::<Vec<Value>>(),
+    })
+}
+
+fn attachment((attachment, age): &(Attachment, u64)) -> Value {
+    let addresses: Vec<String> = attachment
+        .addresses
+        .iter()
+        .map(|address| address.ip.to_string())
+        .collect();
+    let bridge = match &attachment.mode {
+        Mode::Routed => None,
+        Mode::Bridge(bridge) => Some(bridge),
+    };
+    json!({
+        "pod": attachment.pod,
+        "container": attachment.key.container,
+        "interface": attachment.key.ifname,
+        "addresses": addresses,
+        "host_interface": attachment.key.host_interface(),
+        "bridge": bridge,
+        "netns": attachment.netns,
+        "age_seconds": age,
+    })
+}
