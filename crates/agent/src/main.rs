@@ -25,10 +25,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{Level, error, info};
 
-/// File of the conflist in the runtime's folder; early in the alphabet, because a runtime takes the first one.
+/// File of the conflist in the runtime's folder. A runtime takes the first one in the alphabet: a file that somebody wrote by
+/// hand, such as `10-bash-cni-plugin.conf`, stays in force.
 const CONFLIST: &str = "10-podwire.conflist";
 
 /// How often the lock is tried: somebody who only asks who is in charge holds it for a moment.
@@ -61,10 +62,11 @@ fn run(args: &Args) -> Result<ExitCode> {
         if args.dry_run {
             return dry_run(args, cluster).await;
         }
+        let end = End::listen()?;
         let _charge = take_charge(&args.run_dir).await?;
         let kernel = Kernel::start(place(args))?;
         let control = Control::new((source, cluster), &args.node, kernel, &args.run_dir)?;
-        until_told(control).await
+        until_told(control, end).await
     })
 }
 
@@ -135,14 +137,27 @@ async fn take_charge(run: &Path) -> Result<Charge> {
     }
 }
 
+/// The signals that end the agent; listened to before anything is done, so that one that comes early ends it as well.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("listen to SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listen to SIGINT")?,
+        })
+    }
+}
+
 /// Works until SIGTERM or SIGINT. The node stays as it is.
-async fn until_told(control: Control) -> Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen to SIGINT")?;
+async fn until_told(control: Control, mut end: End) -> Result<ExitCode> {
     let name = tokio::select! {
         broken = control.run() => return broken.map(|never| match never {}),
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        _ = end.terminate.recv() => "SIGTERM",
+        _ = end.interrupt.recv() => "SIGINT",
     };
     info!("{name}: ending; the node stays as it is");
     Ok(ExitCode::SUCCESS)

@@ -201,8 +201,9 @@ fn attach(
     order::node(network, store).map_err(|error| kernel(&error))?;
     trace.step("node");
     let hairpin = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
-    let mut avoid: Vec<IpAddr> = Vec::new();
-    while avoid.len() < WITNESSED {
+    let mut avoid = store.leased_elsewhere().map_err(|error| state(&error))?;
+    let mut witnessed: Vec<IpAddr> = Vec::new();
+    while witnessed.len() < WITNESSED {
         addresses::take(held, store, &network.ranges, &avoid)?;
         trace.step("lease");
         let Some(record) = held.record() else {
@@ -216,8 +217,9 @@ fn attach(
             .map_err(|error| in_the_way(&error, &network.mode, ends.rtnl))?
         {
             None => return Ok(()),
-            Some(taken) => avoid.push(taken),
+            Some(taken) => witnessed.push(taken),
         }
+        avoid.extend(&witnessed);
         // Somebody's pod has that address although nobody leased it: begin again with another one.
         let undo = [Change::RemoveLink(node_end.clone())];
         ends.rtnl
@@ -226,7 +228,7 @@ fn attach(
             .map_err(|error| kernel(&error))?;
         held.release_all().map_err(|error| state(&error))?;
     }
-    let routes: Vec<String> = avoid.iter().map(IpAddr::to_string).collect();
+    let routes: Vec<String> = witnessed.iter().map(IpAddr::to_string).collect();
     let msg = format!(
         "the node has routes to addresses that no attachment holds: {}",
         routes.join(", ")

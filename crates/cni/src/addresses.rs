@@ -10,6 +10,7 @@ use model::attachment::{Attachment, PodAddress};
 use model::cni::{CniError, Code};
 use model::name::NetworkName;
 use plan::ipam;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// So many addresses are tried one after another before what is taken is listed.
@@ -18,8 +19,8 @@ const TRIES: usize = 32;
 /// So often what is taken is listed; each time others were quicker at a nearly full range.
 const LISTINGS: usize = 64;
 
-/// Takes one address of each family that `ranges` has. Those in `avoid` are passed over: the kernel knows them as
-/// somebody's although no lease does.
+/// Takes one address of each family that `ranges` has. Those in `avoid` are passed over: they are somebody's although
+/// no lease of this network says so.
 ///
 /// # Errors
 /// Code 11 if a family has no address left, 5 if the state folder fails.
@@ -27,7 +28,7 @@ pub(crate) fn take(
     held: &mut Held<'_>,
     store: &Store,
     ranges: &[PodRange],
-    avoid: &[IpAddr],
+    avoid: &BTreeSet<IpAddr>,
 ) -> Result<(), CniError> {
     let mut taken = Vec::new();
     for family in [Family::V4, Family::V6] {
@@ -55,7 +56,7 @@ fn from(
     store: &Store,
     range: &PodRange,
     earlier: &[PodAddress],
-    avoid: &[IpAddr],
+    avoid: &BTreeSet<IpAddr>,
 ) -> Result<Option<PodAddress>, host::Error> {
     let mut last = store.hint(range);
     for _ in 0..TRIES {
@@ -67,7 +68,7 @@ fn from(
     }
     for _ in 0..LISTINGS {
         let mut taken = store.leases()?;
-        taken.extend(avoid);
+        taken.extend(avoid.iter().copied());
         let Some(ip) = ipam::free(range, last, &taken) else {
             return Ok(None);
         };
@@ -85,7 +86,7 @@ fn attempt(
     range: &PodRange,
     ip: IpAddr,
     earlier: &[PodAddress],
-    avoid: &[IpAddr],
+    avoid: &BTreeSet<IpAddr>,
 ) -> Result<Option<PodAddress>, host::Error> {
     if avoid.contains(&ip) {
         return Ok(None);

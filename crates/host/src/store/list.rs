@@ -9,7 +9,7 @@ use crate::error::Error;
 use model::addr::PodRange;
 use model::attachment::Attachment;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, statat, unlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -42,6 +42,39 @@ impl Store {
     pub fn leases(&self) -> Result<BTreeSet<IpAddr>, Error> {
         let names = self.names_in("leases")?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Addresses that this node's other networks have taken. A node has one set of routes, so an address cannot be two
+    /// pods' even if two networks were given one range; that happens while a node moves from one type to another.
+    ///
+    /// # Errors
+    /// The folders cannot be read.
+    pub fn leased_elsewhere(&self) -> Result<BTreeSet<IpAddr>, Error> {
+        let read = || -> Result<BTreeSet<IpAddr>, Errno> {
+            let mut taken = BTreeSet::new();
+            // The usual node has one network: a folder counts its subfolders, each of which names it as `..`.
+            if statat(&self.folder, "..", AtFlags::empty())?.st_nlink == 3 {
+                return Ok(taken);
+            }
+            let root = openat(
+                &self.folder,
+                "..",
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
+            let own = self.network.as_str();
+            for network in names(&root, ".")?.iter().filter(|name| *name != own) {
+                match names(&root, &format!("{network}/leases")) {
+                    Ok(leases) => {
+                        taken.extend(leases.iter().filter_map(|name| name.parse::<IpAddr>().ok()));
+                    }
+                    Err(Errno::NOENT | Errno::NOTDIR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            Ok(taken)
+        };
+        read().map_err(|errno| fail("list leases of", Path::new("other networks"), errno))
     }
 
     /// How many addresses of `range` are taken.

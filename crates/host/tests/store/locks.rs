@@ -1,7 +1,8 @@
 //! The lock on a record: who waits, who does not, and what the name means afterwards.
 
-use super::{Place, attachment, key, new};
-use host::store::{Attempt, Claim};
+use super::{Place, attachment, ip, key, new};
+use host::store::{Attempt, Claim, Store};
+use model::name::NetworkName;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
@@ -114,4 +115,16 @@ fn gc_does_not_wait() {
         Attempt::Busy | Attempt::Gone => panic!("nobody has it, and it is there"),
     }
     assert!(matches!(store.try_hold("c1@eth0").unwrap(), Attempt::Gone));
+}
+
+#[test]
+fn addresses_of_another_network_on_the_node_are_seen() {
+    let place = Place::new();
+    let store = place.store();
+    assert!(store.leased_elsewhere().unwrap().is_empty());
+    let other = Store::open(&place.0, &NetworkName::new("other").unwrap()).unwrap();
+    let held = new(&store, &attachment("c1", &["10.0.0.2"]));
+    assert!(held.lease(ip("10.0.0.2")).unwrap());
+    assert_eq!(other.leased_elsewhere().unwrap(), [ip("10.0.0.2")].into());
+    assert!(store.leased_elsewhere().unwrap().is_empty());
 }
