@@ -52,7 +52,7 @@ impl Control {
         (source, cluster): (Source, Cluster),
         own: &NodeName,
         kernel: Kernel,
-        run: &Path,
+        (run, conf): (&Path, &Path),
     ) -> Result<Self> {
         Ok(Self {
             status: Status {
@@ -68,7 +68,7 @@ impl Control {
             },
             source,
             cluster: Arc::new(cluster),
-            wake: Wake::open(run, kernel.ports())?,
+            wake: Wake::open(run, conf, kernel.ports())?,
             kernel,
             report: Report::below(run),
             pace: Pace::default(),
@@ -185,13 +185,14 @@ impl Control {
     /// Waits until the next round is due, and reads the cluster's file if that may have changed.
     async fn wait(&mut self) -> Result<()> {
         let (mut file, mut other) = (false, false);
+        self.wake.look();
         loop {
             let due = self.started + self.pace.next();
             match timeout_at(due, self.wake.next(&mut self.source)).await {
                 Ok(cause) => {
                     match cause? {
                         Cause::File => file = true,
-                        Cause::Kernel | Cause::Pods => other = true,
+                        Cause::Kernel | Cause::Files => other = true,
                     }
                     self.pace.event(self.now());
                 }

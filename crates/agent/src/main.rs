@@ -65,7 +65,8 @@ fn run(args: &Args) -> Result<ExitCode> {
         let end = End::listen()?;
         let _charge = take_charge(&args.run_dir).await?;
         let kernel = Kernel::start(place(args))?;
-        let control = Control::new((source, cluster), &args.node, kernel, &args.run_dir)?;
+        let folders = (args.run_dir.as_path(), args.cni_conf_dir.as_path());
+        let control = Control::new((source, cluster), &args.node, kernel, folders)?;
         until_told(control, end).await
     })
 }

@@ -1,4 +1,4 @@
-//! What wakes the agent: the cluster's file, the kernel, the pods' records.
+//! What wakes the agent: the cluster's file, the kernel, the pods' records, the runtime's folder.
 
 use crate::source::{self, Source};
 use anyhow::{Context, Result};
@@ -18,8 +18,8 @@ pub(crate) enum Cause {
     File,
     /// A link, an address, a route, or the ruleset.
     Kernel,
-    /// A pod has come or gone.
-    Pods,
+    /// A pod's record, or the runtime's configuration.
+    Files,
 }
 
 /// Everything that is listened to besides the file.
@@ -29,12 +29,14 @@ pub(crate) struct Wake {
     nftables: AsyncFd<OwnedFd>,
     records: AsyncFd<Watch>,
     run: PathBuf,
+    conf: PathBuf,
     own: [Port; 2],
 }
 
 impl Wake {
-    /// Begins to listen. `run` holds the networks' state; what is done through the ports `own` is no news.
-    pub(crate) fn open(run: &Path, own: [Port; 2]) -> Result<Self> {
+    /// Begins to listen. `run` holds the networks' state, `conf` the runtime's configuration; what is done through the
+    /// ports `own` is no news.
+    pub(crate) fn open(run: &Path, conf: &Path, own: [Port; 2]) -> Result<Self> {
         let events = Events::open()?;
         let [route, nftables] = events.as_fds().map(|fd| {
             let fd = fd.try_clone_to_owned()?;
@@ -46,6 +48,7 @@ impl Wake {
             records: listen(Watch::open()?).context("wait for inotify")?,
             events,
             run: run.to_owned(),
+            conf: conf.to_owned(),
             own,
         };
         wake.look();
@@ -63,7 +66,7 @@ impl Wake {
                 touched = source::touched(&mut self.records) => {
                     touched?;
                     self.look();
-                    return Ok(Cause::Pods);
+                    return Ok(Cause::Files);
                 }
                 readable = readable(&self.route) => readable?,
                 readable = readable(&self.nftables) => readable?,
@@ -74,11 +77,12 @@ impl Wake {
         }
     }
 
-    /// Watches the records of all networks, and for new networks. A folder that comes while we look is seen: each is
-    /// watched before we look into it.
-    fn look(&mut self) {
+    /// Watches the records of all networks, and for new networks, and the runtime's folder. A folder that comes while we
+    /// look is seen: each is watched before we look into it. To be called again from time to time: what is not there
+    /// cannot be watched, and what is watched already costs little.
+    pub(crate) fn look(&mut self) {
         let records = self.records.get_mut();
-        let mut watched = vec![records.folders(&self.run)];
+        let mut watched = vec![records.folders(&self.run), records.entries(&self.conf)];
         let networks = std::fs::read_dir(&self.run).into_iter().flatten().flatten();
         for network in networks.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             watched.push(records.folders(&network.path()));

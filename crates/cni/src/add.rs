@@ -9,7 +9,7 @@ use crate::del::{self, node_end};
 use crate::log::Trace;
 use crate::{addresses, check, order};
 use host::netns::{Netns, NetnsError};
-use host::rtnl::Rtnl;
+use host::rtnl::{LinkSeen, Rtnl};
 use host::store::{Claim, Held, ROOT, Store};
 use host::sysctl::Sysctls;
 use model::attachment::{Attachment, Key, Mode};
@@ -17,7 +17,7 @@ use model::change::Change;
 use model::cni::{Call, CniError, CniResult, Code, NetConf, Valid};
 use model::name::IfName;
 use model::net::Sysctl;
-use plan::wire::{self, Wiring};
+use plan::wire::{self, Bridge, Ground, Wiring};
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -38,10 +38,12 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
     let path = call.netns.clone().unwrap_or_default();
     let netns = open(&path)?;
     let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
-    let pod = netns
+    let mut pod = netns
         .enter(Rtnl::open)
         .and_then(|opened| opened)
         .map_err(|error| kernel(&error))?;
+    let bridge = bridgeable(&network.mode, &mut rtnl)?;
+    let occupied = is_occupied(&key.ifname, &mut pod)?;
     let attachment = Attachment {
         addresses: Vec::new(),
         key,
@@ -53,9 +55,16 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         born: host::clock::boottime_ns(),
     };
     trace.step("open");
-    let store = Store::open(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?;
+    let root = Path::new(ROOT);
+    let store = if occupied {
+        // Only a record can say that the interface is ours: where there is none, none is made.
+        let store = Store::existing(root, &conf.name).map_err(|error| state(&error))?;
+        store.ok_or_else(|| not_ours(&attachment.key.ifname))?
+    } else {
+        Store::open(root, &conf.name).map_err(|error| state(&error))?
+    };
     let held = match claim(&store, &attachment, &netns, &mut rtnl, trace)? {
-        Start::Stands(record) => return answer(&record, &node_end, &mut rtnl),
+        Start::Stands(record) => return answer(&record, &node_end, bridge.as_ref(), &mut rtnl),
         Start::New(held) => held,
     };
     trace.step("record");
@@ -63,6 +72,8 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         netns: &netns,
         rtnl: &mut rtnl,
         pod,
+        occupied,
+        bridge,
     };
     finish(held, &store, &network, &node_end, &mut ends, trace)
 }
@@ -72,6 +83,10 @@ struct Ends<'a> {
     netns: &'a Netns,
     rtnl: &'a mut Rtnl,
     pod: Rtnl,
+    /// An interface of the wanted name was there when the call began.
+    occupied: bool,
+    /// The bridge as it was then.
+    bridge: Option<LinkSeen>,
 }
 
 enum Start<'s> {
@@ -87,6 +102,39 @@ fn open(path: &str) -> Result<Netns, CniError> {
             NetnsError::Gone(_) | NetnsError::NotOne(_) | NetnsError::Other(_) => error,
         }
     })
+}
+
+/// Whether the container has an interface of that name.
+fn is_occupied(ifname: &IfName, pod: &mut Rtnl) -> Result<bool, CniError> {
+    let link = pod.link(ifname).map_err(|error| kernel(&error))?;
+    Ok(link.is_some())
+}
+
+fn not_ours(ifname: &IfName) -> CniError {
+    let msg = format!(
+        "interface {ifname} is already in the container's network namespace and is not ours"
+    );
+    let hint = format!("see: ip link show {ifname}, in the namespace");
+    CniError::new(Code::InTheWay, msg).details(hint)
+}
+
+/// Refuses a bridge's name that is another link's, before the node is put in order for it. The bridge, if it is there.
+fn bridgeable(mode: &Mode, rtnl: &mut Rtnl) -> Result<Option<LinkSeen>, CniError> {
+    let Mode::Bridge(bridge) = mode else {
+        return Ok(None);
+    };
+    let link = rtnl.link(bridge).map_err(|error| kernel(&error))?;
+    let kind = link
+        .as_ref()
+        .map(|link| link.kind.as_deref().unwrap_or("hardware"));
+    match kind.filter(|kind| *kind != "bridge") {
+        None => Ok(link),
+        Some(kind) => {
+            let msg = format!("link {bridge} is no bridge but of type {kind}");
+            let hint = "name another one with the key \"bridge\"";
+            Err(CniError::new(Code::InTheWay, msg).details(hint))
+        }
+    }
 }
 
 fn claim<'s>(
@@ -135,10 +183,18 @@ fn standing(
     }))
 }
 
-/// What is told; a bridge's MAC is asked for, because the bridge may be older than we.
-fn answer(record: &Attachment, node_end: &IfName, rtnl: &mut Rtnl) -> Result<CniResult, CniError> {
+/// What is told. A bridge's MAC is asked for, because the bridge may be older than we, and one that nobody set changes with
+/// the ports; that which we give a bridge stays.
+fn answer(
+    record: &Attachment,
+    node_end: &IfName,
+    before: Option<&LinkSeen>,
+    rtnl: &mut Rtnl,
+) -> Result<CniResult, CniError> {
+    let before = before.and_then(|link| link.mac);
     let mac = match &record.mode {
         Mode::Routed => None,
+        Mode::Bridge(_) if before.is_some() && before == wire::bridge_mac(record) => before,
         Mode::Bridge(bridge) => {
             let link = rtnl.link(bridge).map_err(|error| kernel(&error))?;
             link.and_then(|link| link.mac)
@@ -158,7 +214,7 @@ fn finish(
 ) -> Result<CniResult, CniError> {
     let made = attach(&mut held, store, network, node_end, ends, trace);
     match (made, held.record().cloned()) {
-        (Ok(()), Some(record)) => answer(&record, node_end, ends.rtnl),
+        (Ok(()), Some(record)) => answer(&record, node_end, ends.bridge.as_ref(), ends.rtnl),
         (Ok(()), None) => Err(CniError::new(
             Code::Io,
             "the record of this attachment has become unreadable",
@@ -184,23 +240,15 @@ fn attach(
     ends: &mut Ends<'_>,
     trace: &mut Trace,
 ) -> Result<(), CniError> {
-    let ifname = held.key().map(|key: &Key| key.ifname.clone());
-    if let Some(ifname) = ifname
-        && ends
-            .pod
-            .link(&ifname)
-            .map_err(|error| kernel(&error))?
-            .is_some()
+    // What was ours is gone by now.
+    if let Some(Key { ifname, .. }) = held.key().filter(|_| ends.occupied)
+        && is_occupied(ifname, &mut ends.pod)?
     {
-        let msg = format!(
-            "interface {ifname} is already in the container's network namespace and is not ours"
-        );
-        return Err(CniError::new(Code::InTheWay, msg)
-            .details(format!("see: ip link show {ifname}, in the namespace")));
+        return Err(not_ours(ifname));
     }
     order::node(network, store).map_err(|error| kernel(&error))?;
     trace.step("node");
-    let hairpin = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
+    let bridge_nf = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
     let mut avoid = store.leased_elsewhere().map_err(|error| state(&error))?;
     let mut witnessed: Vec<IpAddr> = Vec::new();
     while witnessed.len() < WITNESSED {
@@ -212,10 +260,9 @@ fn attach(
                 "the record of this attachment has become unreadable",
             ));
         };
-        let wiring = wire::wire(record, node_end, hairpin);
-        match apply(&wiring, ends, trace)
-            .map_err(|error| in_the_way(&error, &network.mode, ends.rtnl))?
-        {
+        let bridge = found(record, ends.bridge.as_ref());
+        let wiring = wire::wire(record, node_end, Ground { bridge_nf, bridge });
+        match apply(&wiring, ends, trace).map_err(|error| refused(&error))? {
             None => return Ok(()),
             Some(taken) => witnessed.push(taken),
         }
@@ -234,6 +281,14 @@ fn attach(
         routes.join(", ")
     );
     Err(CniError::new(Code::InTheWay, msg).details("see: ip route show proto 112"))
+}
+
+/// What the call began with, in the plan's words.
+fn found(record: &Attachment, bridge: Option<&LinkSeen>) -> Bridge {
+    bridge.map_or(Bridge::Absent, |link| Bridge::Standing {
+        up: link.up,
+        ours: link.mac.is_some() && link.mac == wire::bridge_mac(record),
+    })
 }
 
 /// Does what is planned. `Some` if the kernel has a route to that address already: it is somebody's.
@@ -294,17 +349,8 @@ fn bridged_packets_are_filtered() -> bool {
         .is_ok_and(|value| value.as_deref() == Some("1"))
 }
 
-/// The kernel's refusal, and what is known about the reason: a link of the bridge's name that is no bridge.
-fn in_the_way(error: &host::Error, mode: &Mode, rtnl: &mut Rtnl) -> CniError {
-    if let Mode::Bridge(bridge) = mode
-        && let Ok(Some(link)) = rtnl.link(bridge)
-        && link.kind.as_deref() != Some("bridge")
-    {
-        let kind = link.kind.as_deref().unwrap_or("hardware");
-        let msg = format!("link {bridge} is no bridge but of type {kind}");
-        return CniError::new(Code::InTheWay, msg)
-            .details(format!("name another one with the key \"bridge\"; {error}"));
-    }
+/// The kernel's refusal.
+fn refused(error: &host::Error) -> CniError {
     let code = if error.is_there() {
         Code::InTheWay
     } else {

@@ -11,9 +11,8 @@ use host::store::{Attempt, Held, ROOT, Store};
 use model::cni::{CniError, Code, Valid, Version};
 use std::path::Path;
 
-pub(crate) fn gc(conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
-    // Read first: whatever is born later was not known to whoever made the list.
-    let called = host::clock::boottime_ns();
+/// `called` is when the process began: whatever was born later was not known to whoever made the list.
+pub(crate) fn gc(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), CniError> {
     conf.must_know("GC", Version::V1_1_0)?;
     let Some(store) =
         Store::existing(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?

@@ -1,13 +1,11 @@
 //! One line a call into the file that the configuration names, and the steps with their times when `DEBUG` is set.
 //!
-//! The line is a JSON object. It is written in one piece behind what is there, so that calls that run at once do not mix.
-//! A log that cannot be written never fails a pod.
+//! The line is a JSON object. A log that cannot be written (a full disk, a pipe that nobody reads) never fails a pod, and
+//! never makes one wait.
 
 use crate::answer::Answer;
 use model::cni::{Call, CniError, LogTarget, Valid};
 use serde_json::{Map, Value, json};
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -48,7 +46,7 @@ impl Trace {
         let mut line = self.line(call, conf, outcome).to_string();
         line.push('\n');
         // A full or read-only disk costs the line, not the pod.
-        drop(append(Path::new(path), line.as_bytes()));
+        drop(host::log::append(Path::new(path), line.as_bytes()));
     }
 
     fn line(&self, call: &Call, conf: &Valid, outcome: &Result<Answer, CniError>) -> Value {
@@ -90,14 +88,6 @@ impl Trace {
         }
         line.into()
     }
-}
-
-fn append(path: &Path, line: &[u8]) -> std::io::Result<()> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)?
-        .write_all(line)
 }
 
 fn micros(time: Duration) -> u64 {

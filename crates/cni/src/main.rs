@@ -18,7 +18,7 @@ mod version;
 use answer::Answer;
 use log::Trace;
 use model::cni::{Call, CniError, Code, Valid, Verb, Version};
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 /// musl's own allocator asks the kernel for pages of their own for nearly every size, and gives them back at once; a call
@@ -45,6 +45,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(call: &Call, called: &str) -> ExitCode {
+    // Before the input, which may be long in coming: GC goes by it.
+    let began = host::clock::boottime_ns();
     let mut trace = Trace::start();
     let input = match input() {
         Ok(input) => input,
@@ -58,19 +60,19 @@ fn serve(call: &Call, called: &str) -> ExitCode {
         Err(error) => return answer::print(&Err(error), Valid::version_of(&input)),
     };
     trace.step("read");
-    let outcome = run(call, &conf, &mut trace);
+    let outcome = run(call, &conf, began, &mut trace);
     trace.finish(call, &conf, &outcome);
     answer::print(&outcome, conf.version)
 }
 
-fn run(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<Answer, CniError> {
+fn run(call: &Call, conf: &Valid, began: u64, trace: &mut Trace) -> Result<Answer, CniError> {
     match call.verb {
         Verb::Add => {
             add::add(call, conf, trace).map(|result| Answer::Object(result.to_json(conf.version)))
         }
         Verb::Del => del::del(call, conf, trace).map(|()| Answer::Nothing),
         Verb::Check => check::check(call, conf, trace).map(|()| Answer::Nothing),
-        Verb::Gc => gc::gc(conf, trace).map(|()| Answer::Nothing),
+        Verb::Gc => gc::gc(conf, began, trace).map(|()| Answer::Nothing),
         Verb::Status => status::status(conf).map(|()| Answer::Nothing),
         Verb::Version => Ok(Answer::Nothing),
     }
@@ -84,6 +86,10 @@ fn called() -> String {
 }
 
 fn input() -> Result<String, CniError> {
+    // A person's terminal has no configuration to say; waiting for one would look like a fault.
+    if std::io::stdin().is_terminal() {
+        return Ok(String::new());
+    }
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(INPUT).read_to_end(&mut bytes);
     read.map_err(|error| {

@@ -5,8 +5,9 @@
 //! that starts meanwhile tries again.
 
 use crate::error::Error;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The lock's file in the run folder.
@@ -37,8 +38,12 @@ pub fn take(run: &Path) -> Result<Claim, Error> {
         let operation = format!("{operation} {}", path.display());
         move |error| Error::io(operation, &error)
     };
-    std::fs::create_dir_all(run).map_err(fail("make the folder of"))?;
+    let mut folders = DirBuilder::new();
+    folders.recursive(true).mode(0o700);
+    folders.create(run).map_err(fail("make the folder of"))?;
     let mut options = OpenOptions::new();
+    // For root only: whoever can open a file can lock it, and would be taken for the agent.
+    options.mode(0o600);
     // Not truncated: until the lock is ours, what it says is another agent's.
     options.read(true).write(true).create(true).truncate(false);
     let mut file = options.open(&path).map_err(fail("open"))?;
@@ -97,5 +102,18 @@ mod tests {
         drop(charge);
         assert!(!is_taken(&run).unwrap());
         std::fs::remove_dir_all(&run).unwrap();
+    }
+
+    #[test]
+    fn nobody_but_root_can_take_the_lock() {
+        use std::os::unix::fs::MetadataExt as _;
+        let above = std::env::temp_dir().join(format!("podwire-root-{}", std::process::id()));
+        let run = above.join("run");
+        let _charge = take(&run).unwrap();
+        for (path, mode) in [(&above, 0o700), (&run, 0o700), (&run.join(FILE), 0o600)] {
+            let found = std::fs::metadata(path).unwrap().mode() & 0o777;
+            assert_eq!(found, mode, "{}", path.display());
+        }
+        std::fs::remove_dir_all(&above).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! That something changed: links, addresses, routes, or the ruleset.
+//! That something changed: links, addresses, routes, forwarding, or the ruleset.
 //!
 //! Follows netlink(7), rtnetlink(7) and linux/netfilter/nfnetlink.h. Only that it changed is told, not what: whoever hears
 //! it observes anew, which is right also after the kernel dropped notifications (ENOBUFS). Changes made through sockets
@@ -10,8 +10,9 @@ use rustix::io::Errno;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE`.
-const ROUTE_GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+/// `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE`, `_IPV4_NETCONF`, `_IPV6_NETCONF`. The last
+/// two tell of forwarding and of the reverse path filter; no other event does.
+const ROUTE_GROUPS: [u32; 7] = [1, 5, 7, 9, 11, 24, 25];
 /// `NFNLGRP_NFTABLES`.
 const NFTABLES_GROUPS: [u32; 1] = [7];
 

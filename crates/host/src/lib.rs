@@ -8,6 +8,7 @@ pub mod charge;
 pub mod clock;
 mod error;
 pub mod events;
+pub mod log;
 pub mod machine;
 pub mod netlink;
 pub mod netns;

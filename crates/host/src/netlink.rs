@@ -31,7 +31,7 @@ pub const NETFILTER: isize = netlink_sys::protocols::NETLINK_NETFILTER;
 /// What a dump's part is at most; the kernel never sends more at once than the reader has space for.
 const DUMP_BUFFER: usize = 32 << 10;
 /// Space for an answer to a single question or for an acknowledgement.
-const ANSWER_BUFFER: usize = 8 << 10;
+const ANSWER_BUFFER: usize = 4 << 10;
 /// A batch larger than this needs a larger send buffer than the kernel's default of 208 KiB, which counts overhead too.
 const PLAIN_SEND: usize = 96 << 10;
 /// More errors than this in one batch overflow the default receive buffer.

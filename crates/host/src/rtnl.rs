@@ -99,6 +99,10 @@ impl Rtnl {
             Ok(failures) => {
                 for failure in failures {
                     let place = owners[failure.message];
+                    // What is there already is the usual case of an ADD: no words are made for it.
+                    if is_fine(&changes[place], &Error::new("", failure.errno)) {
+                        continue;
+                    }
                     // Of a change's messages the first that fails says why.
                     failed
                         .entry(place)

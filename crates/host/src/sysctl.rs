@@ -6,8 +6,13 @@
 
 use crate::Error;
 use model::net::Sysctl;
-use std::io::ErrorKind;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, pread, pwrite};
 use std::path::{Path, PathBuf};
+
+/// More than any sysctl that is asked for holds: they are numbers.
+const LONGEST: usize = 256;
 
 /// Where the kernel itself shows them.
 pub const ROOT: &str = "/proc/sys/net";
@@ -38,10 +43,10 @@ impl Sysctls {
     /// # Errors
     /// It is there and cannot be read.
     pub fn read(&self, key: &str) -> Result<Option<String>, Error> {
-        match std::fs::read_to_string(self.root.join(key)) {
-            Ok(text) => Ok(Some(text.trim_end().to_owned())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(format!("read sysctl net/{key}"), &error)),
+        match self.open(key, OFlags::RDONLY).and_then(|file| value(&file)) {
+            Ok(text) => Ok(Some(text)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::new(format!("read sysctl net/{key}"), errno)),
         }
     }
 
@@ -50,11 +55,43 @@ impl Sysctls {
     /// # Errors
     /// It is not there or cannot be written.
     pub fn write(&self, sysctl: &Sysctl) -> Result<bool, Error> {
-        if self.read(&sysctl.key)?.as_ref() == Some(&sysctl.value) {
+        self.set(sysctl)
+            .map_err(|errno| Error::new(format!("set {sysctl}"), errno))
+    }
+
+    fn set(&self, sysctl: &Sysctl) -> Result<bool, Errno> {
+        let file = match self.open(&sysctl.key, OFlags::RDWR) {
+            // What cannot be written may be right all the same.
+            Err(refused @ (Errno::ROFS | Errno::ACCESS | Errno::PERM)) => {
+                let right = self
+                    .open(&sysctl.key, OFlags::RDONLY)
+                    .and_then(|file| value(&file))
+                    .is_ok_and(|value| value == sysctl.value);
+                return if right { Ok(false) } else { Err(refused) };
+            }
+            other => other?,
+        };
+        if value(&file)? == sysctl.value {
             return Ok(false);
         }
-        std::fs::write(self.root.join(&sysctl.key), &sysctl.value)
-            .map(|()| true)
-            .map_err(|error| Error::io(format!("set {sysctl}"), &error))
+        // In one piece, at the start: the kernel takes no value in parts.
+        pwrite(&file, sysctl.value.as_bytes(), 0).map(|_| true)
     }
+
+    fn open(&self, key: &str, access: OFlags) -> Result<OwnedFd, Errno> {
+        openat(
+            CWD,
+            self.root.join(key),
+            access | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    }
+}
+
+fn value(file: &OwnedFd) -> Result<String, Errno> {
+    let mut bytes = [0; LONGEST];
+    let length = pread(file, &mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes[..length])
+        .trim_end()
+        .to_owned())
 }

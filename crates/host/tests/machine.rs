@@ -153,6 +153,9 @@ fn ones_own_transactions_are_not_heard_and_each_follows_the_last() {
         forward(),
         Change::RemoveTable,
     ];
+    // A sysctl is a file: that it changed is told without a sender, and only once.
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    assert_eq!(events.drain(&own), Ok(true));
     assert_eq!(machine.apply(&changes, generation).ok(), Ok(()));
     assert_eq!(events.drain(&own), Ok(false));
     nft("add table inet podwire");

@@ -4,6 +4,7 @@ use crate::place::*;
 use host::rtnl::Rtnl;
 use model::change::Change;
 use model::name::IfName;
+use model::net::LinkKind;
 use std::os::fd::AsFd as _;
 use std::process::Command;
 
@@ -279,6 +280,23 @@ fn a_pod_where_ipv6_is_off_gets_its_link() {
     let changes = [Change::AddLink(link)];
     node.apply(&changes, Some(pod.netns.as_fd())).ok().unwrap();
     assert_eq!(ip("link show pw0")[0]["ifalias"], "shop/cart-7");
+}
+
+#[test]
+fn an_alias_may_be_as_long_as_the_kernel_takes() {
+    let (mut node, pod) = (node(), pod());
+    let Change::AddLink(mut link) = veth("pw0", None) else {
+        panic!("a veth is a link")
+    };
+    let longest = "a".repeat(255);
+    if let LinkKind::Veth { alias, .. } = &mut link.kind {
+        alias.clone_from(&longest);
+    }
+    let changes = [Change::AddLink(link)];
+    node.apply(&changes, Some(pod.netns.as_fd())).ok().unwrap();
+    assert_eq!(ip("link show pw0")[0]["ifalias"], longest.as_str());
+    let seen = node.link(&name("pw0")).unwrap().unwrap();
+    assert_eq!(seen.alias, Some(longest));
 }
 
 /// The subject of the next test, which runs it under strace; on its own it shows that the wiring works.

@@ -330,3 +330,17 @@ fn a_hint_that_makes_no_sense_is_none() {
     store.set_hint(&range, ip("10.0.0.9"));
     assert_eq!(store.hint(&range), None);
 }
+
+#[test]
+fn what_is_in_order_for_one_is_not_for_another() {
+    let place = Place::new();
+    let store = place.store();
+    assert_eq!(store.in_order(1), None);
+    store.set_in_order(1, u32::MAX);
+    assert_eq!(
+        (store.in_order(1), store.in_order(2)),
+        (Some(u32::MAX), None)
+    );
+    store.set_in_order(2, 7);
+    assert_eq!((store.in_order(1), store.in_order(2)), (None, Some(7)));
+}

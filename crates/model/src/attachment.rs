@@ -110,7 +110,7 @@ pub struct Attachment {
     pub born: u64,
 }
 
-/// Longest alias of a link in bytes (`IFALIASZ`, with the terminator).
+/// Longest alias of a link in bytes (`IFALIASZ` counts a terminator more).
 const ALIAS: usize = 255;
 
 impl Attachment {

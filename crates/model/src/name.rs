@@ -73,7 +73,8 @@ macro_rules! name {
 }
 
 name!(
-    /// An interface's name: 1 to 15 bytes, neither `.` nor `..`, without `/`, `:` and white space.
+    /// An interface's name: 1 to 15 bytes, neither `.` nor `..`, without `/`, `:` and white space; and without `%`, which
+    /// the kernel takes for a pattern (`br%d` makes `br0`, then `br1`).
     IfName,
     interface
 );
@@ -111,7 +112,7 @@ fn interface(text: &str) -> Result<(), NameError> {
     }
     match text
         .chars()
-        .find(|c| *c == '/' || *c == ':' || c.is_whitespace() || c.is_control())
+        .find(|c| "/:%".contains(*c) || c.is_whitespace() || c.is_control())
     {
         Some(c) => Err(NameError::Character(c)),
         None => Ok(()),
@@ -159,7 +160,17 @@ mod tests {
 
     #[test]
     fn an_interface_name_is_no_path_and_has_no_space() {
-        for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\u{2003}b", "a\tb"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a:b",
+            "a b",
+            "a\u{2003}b",
+            "a\tb",
+            "a%d",
+        ] {
             assert!(IfName::new(bad).is_err(), "{bad:?}");
         }
     }

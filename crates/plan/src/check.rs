@@ -3,7 +3,7 @@
 //! The plan is the one that ADD followed, read again from the record, so nothing that ADD makes can be forgotten here. MAC
 //! and MTU of the pod's end are not compared: a plugin that is chained behind may change them (CNI specification, "CHECK").
 
-use crate::wire;
+use crate::wire::{self, Bridge, Ground};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,7 +21,16 @@ pub fn differences(
     node: Option<&End>,
     pod: Option<&End>,
 ) -> Vec<String> {
-    let wiring = wire::wire(attachment, node_end, false);
+    // What the bridge is by now is no part of the attachment.
+    let bridge = Bridge::Standing {
+        up: true,
+        ours: false,
+    };
+    let ground = Ground {
+        bridge_nf: false,
+        bridge,
+    };
+    let wiring = wire::wire(attachment, node_end, ground);
     let mut found = Vec::new();
     match node {
         None => found.push(format!("link {node_end} is gone from the node")),

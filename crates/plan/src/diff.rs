@@ -74,7 +74,13 @@ fn of(elements: &Elements, set: Set) -> BTreeSet<Element> {
 /// The prefixes without those that lie in another one: an interval set takes no overlap.
 #[must_use]
 pub fn outermost(nets: impl IntoIterator<Item = IpNet>) -> BTreeSet<IpNet> {
-    let all: BTreeSet<IpNet> = nets.into_iter().collect();
-    let inside = |net: &IpNet| all.iter().any(|other| other != net && other.contains(net));
-    all.iter().copied().filter(|net| !inside(net)).collect()
+    // In their order a prefix stands before all that lie in it, and nothing else stands between.
+    let all: BTreeSet<IpNet> = nets.into_iter().map(|net| net.trunc()).collect();
+    let mut outer: Vec<IpNet> = Vec::new();
+    for net in all {
+        if !outer.last().is_some_and(|last| last.contains(&net)) {
+            outer.push(net);
+        }
+    }
+    outer.into_iter().collect()
 }

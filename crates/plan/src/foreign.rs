@@ -113,7 +113,7 @@ fn in_place(chain: &ForeignChain, end: usize, wanted: &[Vec<Match>]) -> bool {
         .take(end)
         .rev()
         .take_while(|rule| ours(&rule.role));
-    let found: Vec<BTreeSet<&Match>> = tail
+    let found: BTreeSet<BTreeSet<&Match>> = tail
         .filter_map(|rule| match &rule.role {
             Role::Ours(matches) => Some(matches.iter().collect()),
             Role::Final | Role::Other => None,

@@ -93,14 +93,34 @@ pub fn plan(cluster: &Cluster, own: &NodeName, have: &HostState) -> Plan {
     firewalls(&table, have, &mut plan);
     plan.changes.extend(retired_addresses(&ranges, have));
     plan.changes.extend(forget);
-    // Without a range the node cannot serve a pod; a conflist would tell the runtime that it can.
-    if !me.ranges.is_empty() {
-        let prefixes: Vec<IpNet> = pods(cluster, &ranges).into_iter().collect();
-        let text = conflist::conflist(&cluster.network, &me.ranges, &prefixes, mtu(me, have));
-        plan.conflist =
-            (have.conflist.as_ref() != Some(&text)).then_some(Change::WriteConflist(text));
-    }
+    tell_runtime(cluster, me, &ranges, have, &mut plan);
     plan
+}
+
+/// The conflist, if the node can serve pods: it has a range, and among other nodes it has a network. What is there stays
+/// otherwise; it may be of a moment when the network was up.
+fn tell_runtime(
+    cluster: &Cluster,
+    me: &Node,
+    ranges: &[PodRange],
+    have: &HostState,
+    plan: &mut Plan,
+) {
+    let mtu = mtu(me, have);
+    if mtu.is_none() && cluster.nodes.len() > 1 {
+        plan.findings.push(Finding {
+            what: "none of this node's addresses is on a link, and no route leads to another node"
+                .into(),
+            hint: "is the network up, and are the node's addresses right? see: ip address".into(),
+        });
+        return;
+    }
+    if me.ranges.is_empty() {
+        return;
+    }
+    let prefixes: Vec<IpNet> = pods(cluster, ranges).into_iter().collect();
+    let text = conflist::conflist(&cluster.network, &me.ranges, &prefixes, mtu);
+    plan.conflist = (have.conflist.as_ref() != Some(&text)).then_some(Change::WriteConflist(text));
 }
 
 /// The ranges that the node serves: those of the cluster, and any other as long as a pod lives in it. The pods' records say

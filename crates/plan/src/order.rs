@@ -5,6 +5,7 @@
 
 use crate::{diff, foreign, masquerade};
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::vec::Vec;
 use ipnet::IpNet;
 use model::addr::Family;
@@ -19,10 +20,28 @@ use model::state::HostState;
 /// The sysctl that lets IPv4 through.
 pub const IP_FORWARD: &str = "ipv4/ip_forward";
 
+/// Who puts the node in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The plugin, and nobody else.
+    Alone,
+    /// The plugin, beside an agent that knows the cluster: which addresses are pods' is the agent's to say, and the plugin
+    /// only sees to its own ranges. With more, each would undo what the other did.
+    BesideAgent,
+}
+
+/// Names what [`order`] wants: a ruleset that was in order for one configuration and one version of our table need not be so
+/// for another.
+#[must_use]
+pub fn mark(conf: &NetConf, by: By) -> u64 {
+    let table = Change::PutTable(masquerade::table(wanted(conf, by)));
+    masquerade::digest(&format!("{} {table}", conf.alone))
+}
+
 /// Changes that put the node in order for this network; none if it is. Of `have` the table, the foreign chains and
 /// [`IP_FORWARD`] are read.
 #[must_use]
-pub fn order(conf: &NetConf, have: &HostState) -> Vec<Change> {
+pub fn order(conf: &NetConf, by: By, have: &HostState) -> Vec<Change> {
     let mut changes = Vec::new();
     if conf.alone
         && have
@@ -40,7 +59,7 @@ pub fn order(conf: &NetConf, have: &HostState) -> Vec<Change> {
         .as_ref()
         .map(|table| table.elements.clone())
         .unwrap_or_default();
-    let elements = merged(&wanted(conf), &held);
+    let elements = merged(&wanted(conf, by), &held);
     changes.extend(diff::table(
         &masquerade::table(elements.clone()),
         have.table.as_ref(),
@@ -61,10 +80,14 @@ pub fn order(conf: &NetConf, have: &HostState) -> Vec<Change> {
     changes
 }
 
-fn wanted(conf: &NetConf) -> Elements {
+fn wanted(conf: &NetConf, by: By) -> Elements {
     let mut elements = Elements::new();
     let ranges = conf.ranges.iter().map(|range| range.net());
-    for net in conf.prefixes.iter().copied().chain(ranges.clone()) {
+    let prefixes = match by {
+        By::Alone => conf.prefixes.as_slice(),
+        By::BesideAgent => &[],
+    };
+    for net in prefixes.iter().copied().chain(ranges.clone()) {
         elements
             .entry(Set::Pods(Family::of(net.addr())))
             .or_default()

@@ -32,33 +32,56 @@ pub struct Wiring {
     pub ways: Vec<Change>,
 }
 
-/// How the pod of this record is wired.
-///
-/// `node_end` is the host interface's name; `hairpin` is wanted where br_netfilter sees bridged packets, because then a
-/// connection from a pod to itself through the node leaves by the port that it came in by.
+/// What the pod is wired on: what is known of the node before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ground {
+    /// Whether br_netfilter sees bridged packets: then a connection from a pod to itself through the node leaves by the port
+    /// that it came in by, and needs hairpin.
+    pub bridge_nf: bool,
+    /// The bridge, in mode `bridge`.
+    pub bridge: Bridge,
+}
+
+/// What is known of the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bridge {
+    /// There is none of that name.
+    Absent,
+    /// It is there.
+    Standing {
+        /// It is set up.
+        up: bool,
+        /// It has the MAC that we give: it was made by us. Another one may carry the node's own connection.
+        ours: bool,
+    },
+}
+
+/// How the pod of this record is wired; `node_end` is the host interface's name.
 #[must_use]
-pub fn wire(attachment: &Attachment, node_end: &IfName, hairpin: bool) -> Wiring {
+pub fn wire(attachment: &Attachment, node_end: &IfName, ground: Ground) -> Wiring {
     let mut wiring = Wiring {
         node: Vec::new(),
         pod: inside(attachment),
         ways: Vec::new(),
     };
-    match &attachment.mode {
-        Mode::Routed => routed(attachment, node_end, &mut wiring),
-        Mode::Bridge(bridge) => bridged(attachment, bridge, &mut wiring),
-    }
     let port = match &attachment.mode {
-        Mode::Routed => None,
-        Mode::Bridge(bridge) => Some(Port {
-            bridge: bridge.clone(),
-            hairpin,
-        }),
+        Mode::Routed => {
+            routed(attachment, node_end, &mut wiring);
+            None
+        }
+        Mode::Bridge(bridge) => {
+            bridged(attachment, bridge, ground.bridge, &mut wiring);
+            Some(Port {
+                bridge: bridge.clone(),
+                hairpin: ground.bridge_nf,
+            })
+        }
     };
     let peer = Peer {
         name: attachment.key.ifname.clone(),
         mac: attachment.pod_mac(),
     };
-    wiring.node.push(Change::AddLink(Link {
+    let link = Change::AddLink(Link {
         name: node_end.clone(),
         mac: attachment.host_mac(),
         mtu: attachment.mtu,
@@ -67,13 +90,20 @@ pub fn wire(attachment: &Attachment, node_end: &IfName, hairpin: bool) -> Wiring
             alias: attachment.alias(),
             port,
         },
-    }));
-    wiring.node.push(deaf(match &attachment.mode {
-        Mode::Routed => node_end,
-        // A port's packets are the bridge's.
-        Mode::Bridge(bridge) => bridge,
-    }));
+    });
+    wiring.node.push(link);
+    // A link's sysctls appear with the link.
     wiring
+        .node
+        .extend(sysctls(attachment, node_end, ground.bridge));
+    wiring
+}
+
+/// The MAC that we give a bridge; none while the attachment has no address.
+#[must_use]
+pub fn bridge_mac(attachment: &Attachment) -> Option<Mac> {
+    let first = attachment.addresses.first();
+    first.map(|address| Mac::of_gateway(address.range.gateway()))
 }
 
 /// What the runtime is told. The pod's own interface comes first, and every address is its. A bridge may have been there
@@ -155,19 +185,21 @@ fn routed(attachment: &Attachment, node_end: &IfName, wiring: &mut Wiring) {
     }
 }
 
-fn bridged(attachment: &Attachment, bridge: &IfName, wiring: &mut Wiring) {
-    let Some(first) = attachment.addresses.first() else {
+fn bridged(attachment: &Attachment, bridge: &IfName, found: Bridge, wiring: &mut Wiring) {
+    let Some(mac) = bridge_mac(attachment) else {
         return;
     };
-    let mac = Mac::of_gateway(first.range.gateway());
-    let link = Link {
-        name: bridge.clone(),
-        mac,
-        mtu: attachment.mtu,
-        kind: LinkKind::Bridge,
-    };
-    wiring.node.push(Change::AddLink(link));
-    wiring.node.push(Change::SetUp(bridge.clone()));
+    if found == Bridge::Absent {
+        wiring.node.push(Change::AddLink(Link {
+            name: bridge.clone(),
+            mac,
+            mtu: attachment.mtu,
+            kind: LinkKind::Bridge,
+        }));
+    }
+    if !matches!(found, Bridge::Standing { up: true, .. }) {
+        wiring.node.push(Change::SetUp(bridge.clone()));
+    }
     for PodAddress { range, .. } in &attachment.addresses {
         let net = within(range.gateway(), range.net());
         wiring.node.push(Change::AddAddress(Address {
@@ -177,16 +209,27 @@ fn bridged(attachment: &Attachment, bridge: &IfName, wiring: &mut Wiring) {
     }
 }
 
+/// Those of the node's side.
+fn sysctls(attachment: &Attachment, node_end: &IfName, found: Bridge) -> Vec<Change> {
+    match &attachment.mode {
+        // A node whose default is "no IPv6" says nothing about its pods.
+        Mode::Routed if has_ipv6(attachment) => {
+            vec![ipv6(node_end, "disable_ipv6"), deaf(node_end)]
+        }
+        Mode::Routed => vec![deaf(node_end)],
+        // Somebody else's bridge may be where the node hears its own router.
+        Mode::Bridge(_) if matches!(found, Bridge::Standing { ours: false, .. }) => Vec::new(),
+        // A port's packets are the bridge's.
+        Mode::Bridge(bridge) => vec![deaf(bridge)],
+    }
+}
+
 fn inside(attachment: &Attachment) -> Vec<Change> {
     let dev = &attachment.key.ifname;
     let mut changes = Vec::new();
     // Before the link is up: an advertisement that comes first would give the pod an address that nobody leased.
     changes.push(deaf(dev));
-    if attachment
-        .addresses
-        .iter()
-        .any(|a| Family::of(a.ip) == Family::V6)
-    {
+    if has_ipv6(attachment) {
         changes.push(ipv6(dev, "disable_ipv6"));
     }
     changes.push(Change::SetUp(dev.clone()));
@@ -212,6 +255,11 @@ fn inside(attachment: &Attachment) -> Vec<Change> {
         }));
     }
     changes
+}
+
+fn has_ipv6(attachment: &Attachment) -> bool {
+    let mut families = attachment.addresses.iter().map(|a| Family::of(a.ip));
+    families.any(|family| family == Family::V6)
 }
 
 /// Nobody on this link can make himself a router by an advertisement: neither for the pod, nor, on the node's end, a pod for

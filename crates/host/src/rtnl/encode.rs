@@ -9,7 +9,7 @@ use model::addr::{Family, Mac};
 use model::change::Change;
 use model::name::IfName;
 use model::net::{Address, Link, LinkKind, Neighbour, Peer, Port, Route, Target};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
 };
@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+const IFLA_IFALIAS: u16 = 20;
 /// Route protocol of all of Podwire's routes.
 pub(super) const PROTOCOL: u8 = 112;
 /// Metric of unreachable routes: behind every other route for the same destination.
@@ -187,9 +188,9 @@ fn in_pod(peer: &Peer, mtu: Option<u32>, pod: BorrowedFd<'_>) -> LinkMessage {
 /// What the kernel ignores at birth: the alias, and what a bridge's port is.
 fn second(name: &IfName, alias: &str, port: Option<&Port>) -> LinkMessage {
     let mut message = named(name);
-    message
-        .attributes
-        .push(LinkAttribute::IfAlias(alias.to_owned()));
+    // Without the terminator that the crate would add: the kernel takes 255 bytes with whatever is among them.
+    let alias = DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec());
+    message.attributes.push(LinkAttribute::Other(alias));
     if let Some(port) = port {
         let hairpin = InfoBridgePort::HairpinMode(port.hairpin);
         message.attributes.push(LinkAttribute::LinkInfo(vec![

@@ -31,11 +31,11 @@ fn the_same_boot_keeps_everything() {
 #[test]
 fn another_boot_forgets_everything() {
     let place = after_a_reboot();
-    fs::write(place.file("in-order"), "7         ").unwrap();
+    fs::write(place.file("in-order"), "0000000000000001 7         ").unwrap();
     let store = place.store();
     assert!(store.attachments().unwrap().is_empty());
     assert!(store.leases().unwrap().is_empty());
-    assert_eq!(store.in_order(), None);
+    assert_eq!(store.in_order(1), None);
     assert!(
         new(&store, &attachment("c9", &[]))
             .lease(ip("10.0.0.2"))

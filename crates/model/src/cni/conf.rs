@@ -1,8 +1,8 @@
 //! The network configuration on standard input: what each verb needs of it.
 //!
 //! Reads two types: `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`). Everything that is wrong
-//! is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; keys that are
-//! known and not served are errors, never silently ignored.
+//! is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; what a runtime
+//! asks for below `runtimeConfig` and is not served is an error, never silently ignored.
 
 use super::{CniError, Code, Version};
 use crate::addr::{Family, PodRange, parse_prefix};
@@ -19,6 +19,9 @@ const RANGES: usize = 8;
 
 /// Smallest and largest MTU that is accepted: IPv4's least, and what 16 bits hold.
 const MTU: core::ops::RangeInclusive<u64> = 576..=65535;
+
+/// Least MTU of a link with IPv6 (RFC 8200, section 5); below it the kernel gives the link no IPv6 at all.
+const IPV6_MTU: u32 = 1280;
 
 /// Bridge of the type `bash-cni` if the configuration names none.
 const BRIDGE: &str = "cni0";
@@ -185,11 +188,18 @@ impl Valid {
             _ => {}
         }
         overlaps(&ranges, wrong);
+        let mtu = self.mtu(wrong);
+        let has_ipv6 = ranges.iter().any(|range| range.family() == Family::V6);
+        if let Some(mtu) = mtu.filter(|mtu| has_ipv6 && *mtu < IPV6_MTU) {
+            wrong.push(format!(
+                "mtu: {mtu} is less than the {IPV6_MTU} that IPv6 needs"
+            ));
+        }
         NetConf {
             mode: Mode::Routed,
             ranges,
             prefixes,
-            mtu: self.mtu(wrong),
+            mtu,
             alone: false,
         }
     }

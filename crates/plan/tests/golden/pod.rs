@@ -6,7 +6,13 @@ use model::addr::Mac;
 use model::attachment::{Attachment, Key, Mode, PodAddress};
 use model::cni::Version;
 use model::name::{ContainerId, NetworkName, PodRef};
-use plan::wire::{Wiring, answer, wire};
+use plan::wire::{Bridge, Ground, Wiring, answer, wire};
+
+/// A node on which nothing was made yet.
+const FRESH: Ground = Ground {
+    bridge_nf: false,
+    bridge: Bridge::Absent,
+};
 
 fn attachment(mode: Mode, addresses: &[(&str, &str)]) -> Attachment {
     let address = |(address, of): &(&str, &str)| PodAddress {
@@ -67,10 +73,11 @@ fn told(attachment: &Attachment, version: Version) -> String {
 
 #[test]
 fn a_routed_pod_of_both_families_has_a_route_and_a_neighbour_for_each() {
-    assert_snapshot!(show(&wire(&routed(), &dev("pw0"), true)), @r#"
+    assert_snapshot!(show(&wire(&routed(), &dev("pw0"), FRESH)), @r#"
     node: add address 10.244.0.1/32 dev lo
     node: add address fd00:10:244::1/128 dev lo
     node: add link pw0 address 0e:58:0a:f4:00:02 mtu 1460 alias "shop/web-0" type veth peer eth0 address 0a:58:0a:f4:00:02 in the pod
+    node: set sysctl net/ipv6/conf/pw0/disable_ipv6 = 0
     node: set sysctl net/ipv6/conf/pw0/accept_ra = 0
     pod: set sysctl net/ipv6/conf/eth0/accept_ra = 0
     pod: set sysctl net/ipv6/conf/eth0/disable_ipv6 = 0
@@ -90,7 +97,7 @@ fn a_routed_pod_of_both_families_has_a_route_and_a_neighbour_for_each() {
 
 #[test]
 fn a_pod_of_bash_cni_is_a_port_of_a_bridge_that_is_made_if_it_lacks() {
-    assert_snapshot!(show(&wire(&bridged(), &dev("pw0"), false)), @r#"
+    assert_snapshot!(show(&wire(&bridged(), &dev("pw0"), FRESH)), @r#"
     node: add link cni0 address 0e:58:0a:f0:00:01 mtu 1460 type bridge
     node: set link cni0 up
     node: add address 10.240.0.1/24 dev cni0
@@ -105,8 +112,44 @@ fn a_pod_of_bash_cni_is_a_port_of_a_bridge_that_is_made_if_it_lacks() {
 
 #[test]
 fn a_bridges_port_has_hairpin_where_it_is_asked_for() {
-    let wiring = wire(&bridged(), &dev("pw0"), true);
+    let ground = Ground {
+        bridge_nf: true,
+        ..FRESH
+    };
+    let wiring = wire(&bridged(), &dev("pw0"), ground);
     assert_snapshot!(wiring.node[3], @r#"add link pw0 address 0e:58:0a:f0:00:02 mtu 1460 master cni0 hairpin on alias "shop/web-0" type veth peer eth0 address 0a:58:0a:f0:00:02 in the pod"#);
+}
+
+#[test]
+fn a_bridge_of_ours_that_stands_is_not_made_again() {
+    let wiring = wire(&bridged(), &dev("pw0"), standing(true, true));
+    assert_snapshot!(node(&wiring), @r#"
+    add address 10.240.0.1/24 dev cni0
+    add link pw0 address 0e:58:0a:f0:00:02 mtu 1460 master cni0 alias "shop/web-0" type veth peer eth0 address 0a:58:0a:f0:00:02 in the pod
+    set sysctl net/ipv6/conf/cni0/accept_ra = 0
+    "#);
+}
+
+#[test]
+fn somebody_elses_bridge_is_set_up_and_goes_on_hearing_its_router() {
+    let wiring = wire(&bridged(), &dev("pw0"), standing(false, false));
+    assert_snapshot!(node(&wiring), @r#"
+    set link cni0 up
+    add address 10.240.0.1/24 dev cni0
+    add link pw0 address 0e:58:0a:f0:00:02 mtu 1460 master cni0 alias "shop/web-0" type veth peer eth0 address 0a:58:0a:f0:00:02 in the pod
+    "#);
+}
+
+fn standing(up: bool, ours: bool) -> Ground {
+    Ground {
+        bridge: Bridge::Standing { up, ours },
+        ..FRESH
+    }
+}
+
+fn node(wiring: &Wiring) -> String {
+    let lines: Vec<_> = wiring.node.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 #[test]

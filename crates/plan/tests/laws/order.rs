@@ -10,7 +10,7 @@ use model::cni::NetConf;
 use model::firewall::{Element, Elements, Set};
 use model::state::HostState;
 use plan::masquerade;
-use plan::order::order;
+use plan::order::{By, order};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -89,21 +89,21 @@ proptest! {
 
     #[test]
     fn one_round_puts_a_node_in_order(conf in confs(), mut have in nodes()) {
-        apply(&order(&conf, &have), &mut have);
-        prop_assert_eq!(order(&conf, &have), []);
+        apply(&order(&conf, By::Alone, &have), &mut have);
+        prop_assert_eq!(order(&conf, By::Alone, &have), []);
     }
 
     #[test]
     fn networks_that_share_a_node_do_not_fight(one in confs(), other in confs(), mut have in nodes()) {
-        apply(&order(&one, &have), &mut have);
-        apply(&order(&other, &have), &mut have);
-        prop_assert_eq!(order(&one, &have), []);
+        apply(&order(&one, By::Alone, &have), &mut have);
+        apply(&order(&other, By::Alone, &have), &mut have);
+        prop_assert_eq!(order(&one, By::Alone, &have), []);
     }
 
     #[test]
     fn nothing_that_was_covered_is_uncovered(conf in confs(), mut have in nodes()) {
         let before = held(&have);
-        apply(&order(&conf, &have), &mut have);
+        apply(&order(&conf, By::Alone, &have), &mut have);
         let after = held(&have);
         for (set, elements) in &before {
             for element in elements {

@@ -48,6 +48,15 @@ fn a_podwire_configuration_has_ranges_of_both_families() {
 }
 
 #[test]
+fn an_mtu_that_ipv6_cannot_have_is_refused_where_there_is_ipv6() {
+    for (mtu, fine) in [(1279, false), (1280, true)] {
+        let conf = podwire(&format!(r#","ranges":["fd00:10:244::/64"],"mtu":{mtu}"#));
+        assert_eq!(conf.is_ok(), fine, "{mtu}");
+        assert!(podwire(&format!(r#","ranges":["10.244.0.0/24"],"mtu":{mtu}"#)).is_ok());
+    }
+}
+
+#[test]
 fn everything_wrong_is_said_at_once() {
     let error = network(
         r#"{"cniVersion":"0.3.1","name":"mynet","type":"bash-cni","subnet":"10.244.0.1/24","mtu":12}"#,
