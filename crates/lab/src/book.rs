@@ -4,7 +4,7 @@
 //! the laboratory alone decides when everything ends.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,15 +19,23 @@ pub(crate) struct Book {
     places: Mutex<Vec<Arc<Place>>>,
     processes: Mutex<Vec<Process>>,
     ports: AtomicU32,
+    closed: AtomicBool,
 }
 
 impl Book {
     pub(crate) fn enlist(&self, place: Arc<Place>) {
-        lock(&self.places).push(place);
+        lock(&self.places).push(Arc::clone(&place));
+        if self.closed.load(Ordering::SeqCst) {
+            place.close();
+        }
     }
 
     pub(crate) fn record(&self, process: Process) {
         lock(&self.processes).push(process);
+        // Entered first, looked second: either `close` finds it in the list, or it is found closed here.
+        if self.closed.load(Ordering::SeqCst) {
+            self.kill(|_| true);
+        }
     }
 
     /// Drops a process that has ended, and its output.
@@ -52,8 +60,9 @@ impl Book {
         self.kill(|process| process.place() == place);
     }
 
-    /// Ends everything. The namespaces go with their last descriptor.
+    /// Ends everything, also what is entered from now on. The namespaces go with their last descriptor.
     pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         self.kill(|_| true);
         for place in lock(&self.places).drain(..) {
             place.close();

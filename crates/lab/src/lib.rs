@@ -34,6 +34,8 @@ mod process;
 mod programs;
 mod segment;
 pub mod stream;
+pub mod walk;
+pub mod watch;
 pub mod wire;
 
 use std::io::Write;
@@ -105,6 +107,13 @@ impl Lab {
             .addresses(&OUTSIDE_ADDRESSES)
             .forwarding()
             .start()
+    }
+
+    /// Ends everything now, for whoever cannot wait until it is dropped.
+    ///
+    /// Work that is going on in it gets an error, and a process that such work starts is killed at once.
+    pub fn close(&self) {
+        self.book.close();
     }
 
     /// How to enter each place by hand, and what every process has said.

@@ -1,6 +1,6 @@
 //! Foreign packet filter tables as nf_tables messages, in the dialects that wrote them.
 //!
-//! A [`Table`] is described, then installed as one transaction. Tables of families `ip` and `ip6`
+//! A [`Table`](crate::firewall::Table) is described, then installed as one transaction. Tables of families `ip` and `ip6`
 //! look as iptables-nft makes them (xt matches and targets, a counter in each rule), so that
 //! iptables lists them; `inet` tables look as nft makes them. Only what firewalls of the field need.
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 
 /// The programs under test, as users get them.
 #[derive(Debug, Clone)]
@@ -23,29 +23,25 @@ pub struct Programs {
 /// When one is missing, with the command that builds it.
 pub fn programs() -> Result<Programs> {
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist");
-    let programs = Programs {
-        plugin: dist.join("bin/podwire-cni"),
-        agent: dist.join("bin/podwired"),
-        tool: dist.join("bin/podwire"),
-        plugins: dist.join("cni"),
-    };
-    let Programs {
-        plugin,
-        agent,
-        tool,
-        plugins,
-    } = &programs;
-    for path in [plugin, agent, tool, plugins] {
-        ensure!(
-            path.exists(),
-            "{} is missing: run `cargo xtask dist`",
-            path.display()
-        );
+    Programs::in_folders(&dist.join("bin"), &dist.join("cni"))
+}
+
+impl Programs {
+    /// The programs in these folders: those with a name of their own, and the plugin under its types' names.
+    ///
+    /// # Errors
+    /// When one is missing, with the command that builds it.
+    pub fn in_folders(bin: &Path, cni: &Path) -> Result<Self> {
+        let found = |path: &Path| {
+            let path_shown = path.display();
+            path.canonicalize()
+                .with_context(|| format!("{path_shown} is missing: run `cargo xtask dist`"))
+        };
+        Ok(Self {
+            plugin: found(&bin.join("podwire-cni"))?,
+            agent: found(&bin.join("podwired"))?,
+            tool: found(&bin.join("podwire"))?,
+            plugins: found(cni)?,
+        })
     }
-    Ok(Programs {
-        plugin: plugin.canonicalize()?,
-        agent: agent.canonicalize()?,
-        tool: tool.canonicalize()?,
-        plugins: plugins.canonicalize()?,
-    })
 }

@@ -1,7 +1,9 @@
-//! The laboratory's own tests: the environment itself, without any program of Podwire.
+//! The laboratory's tests: the environment itself, and the scenarios that run the real programs in it.
 
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod demo;
 #[cfg(test)]
 mod environment;
 #[cfg(test)]
@@ -10,3 +12,7 @@ mod firewalls;
 mod machines;
 #[cfg(test)]
 mod network;
+#[cfg(test)]
+mod node;
+#[cfg(test)]
+mod plugin;
