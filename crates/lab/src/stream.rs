@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ use crate::place::Place;
 
 /// A packet that has not come so long after the last one is lost.
 const STRAGGLERS_WITHIN: Duration = Duration::from_millis(300);
+
+/// A sender that has not sent by then never will.
+const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running stream.
 #[derive(Debug)]
@@ -76,14 +79,19 @@ pub fn start(from: &Place, to: &Place, address: SocketAddr, rate: u32) -> Result
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicBool::new(false)),
     );
+    let (begun, begins) = mpsc::channel();
     let sender = {
         let stop = Arc::clone(&stop);
-        std::thread::spawn(move || send(&outlet, &timer, &stop))
+        std::thread::spawn(move || send(&outlet, &timer, &stop, begun))
     };
     let receiver = {
         let stop = Arc::clone(&stop_receiving);
         std::thread::spawn(move || receive(&inlet, &stop))
     };
+    // A stream that was asked for runs: on a busy machine its thread may start late.
+    begins
+        .recv_timeout(BEGINS_WITHIN)
+        .context("the stream did not begin")?;
     Ok(Stream {
         stop,
         sender,
@@ -133,7 +141,13 @@ fn ticker(rate: u32) -> Result<OwnedFd> {
     Ok(timer)
 }
 
-fn send(outlet: &UdpSocket, timer: &OwnedFd, stop: &AtomicBool) -> Result<Sent> {
+fn send(
+    outlet: &UdpSocket,
+    timer: &OwnedFd,
+    stop: &AtomicBool,
+    begun: mpsc::Sender<()>,
+) -> Result<Sent> {
+    let mut begun = Some(begun);
     let mut number: u64 = 0;
     while !stop.load(Ordering::Acquire) {
         let mut ticks = [0; 8];
@@ -142,6 +156,9 @@ fn send(outlet: &UdpSocket, timer: &OwnedFd, stop: &AtomicBool) -> Result<Sent> 
             // An error (no route, refused) is a lost packet and shows as such.
             drop(outlet.send(&number.to_be_bytes()));
             number += 1;
+        }
+        if let Some(begun) = begun.take() {
+            begun.send(()).context("nobody waits for the stream")?;
         }
     }
     Ok(number)

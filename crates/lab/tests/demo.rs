@@ -160,7 +160,7 @@ fn what_is_kept_can_be_entered_and_goes_with_ctrl_c() -> Result<()> {
 /// An agent that says that it is done and has done nothing.
 const IDLE: &str = r#"#!/bin/sh
 mkdir -p /run/podwire
-touch "$6/00-podwire.conflist"
+touch /etc/cni/net.d/00-podwire.conflist
 echo "{\"pid\": $$}" > /run/podwire/status.json
 echo "ready: or so it says"
 exec tail -f /dev/null

@@ -82,7 +82,9 @@ fn no_package_depends_on_a_program_on_lab_or_on_xtask() {
 
 #[test]
 fn scenarios_run_the_programs_without_the_decisions() {
-    assert_found("lab", "plan", Value::Null, "lab may use model, host");
+    for room in ["plan", "host", "model"] {
+        assert_found("lab", room, Value::Null, "lab may use nothing");
+    }
 }
 
 #[test]
