@@ -2,28 +2,61 @@
 //!
 //! What is in order is remembered by the ruleset's generation, so that the next call asks the kernel one question. The check
 //! and the change are one transaction that names the generation: of sixty-four calls at once one wins, the others look again.
+//! A table that was lost comes back with the host ports of every attachment; they go in under the lock of their record,
+//! because its DEL, once it has withdrawn them, does not look again.
 
+use crate::ports;
 use host::Error;
 use host::nft::Nft;
-use host::store::{ROOT, Store};
+use host::rtnl::Rtnl;
+use host::store::{Attempt, Held, ROOT, Store};
 use host::sysctl::Sysctls;
+use model::attachment::Key;
 use model::change::Change;
 use model::cni::NetConf;
+use model::firewall::{Elements, TableState};
 use model::state::HostState;
 use plan::order::{self, IP_FORWARD};
+use plan::{diff, masquerade};
 use std::path::Path;
 
 /// How often others may be quicker with the ruleset. Each of them brings the node nearer to order.
 const ROUNDS: usize = 256;
 
-/// Sees to it that pods of this network can talk.
+/// In the place of a generation, of which none is 0: the table stands, but host ports may lack in it.
+const INCOMPLETE: u32 = 0;
+
+/// Sees to it that pods of this network can talk. `own` is the attachment whose record the caller holds.
 ///
 /// # Errors
 /// The kernel refuses to show or to change what stands in the way.
-pub(crate) fn node(conf: &NetConf, store: &Store) -> Result<(), Error> {
+pub(crate) fn node(conf: &NetConf, store: &Store, own: Option<&Key>) -> Result<(), Error> {
     if host::charge::is_taken(Path::new(ROOT))? {
         return Ok(());
     }
+    look(conf, store, own)
+}
+
+/// The same with an agent in charge, for a caller who cannot wait until it has put the table back.
+///
+/// # Errors
+/// As [`node`].
+pub(crate) fn anew(conf: &NetConf, store: &Store, own: &Key) -> Result<(), Error> {
+    look(conf, store, Some(own))
+}
+
+/// Remembers that the ruleset, if it was in order `before`, is so after one transaction of our own.
+///
+/// # Errors
+/// The kernel does not tell the generation.
+pub(crate) fn own_work(store: &Store, nft: &mut Nft, before: u32) -> Result<(), Error> {
+    if store.in_order() == Some(before) && Some(nft.generation()?) == before.checked_add(1) {
+        store.set_in_order(before + 1);
+    }
+    Ok(())
+}
+
+fn look(conf: &NetConf, store: &Store, own: Option<&Key>) -> Result<(), Error> {
     let sysctls = Sysctls::default();
     let mut have = HostState::default();
     if conf.alone
@@ -38,7 +71,8 @@ pub(crate) fn node(conf: &NetConf, store: &Store) -> Result<(), Error> {
             .sysctls
             .get(IP_FORWARD)
             .is_none_or(|value| value != "0");
-        if forwards && store.in_order() == Some(have.generation) {
+        let remembered = store.in_order();
+        if forwards && remembered == Some(have.generation) {
             return Ok(());
         }
         have.table = nft.table()?;
@@ -48,6 +82,17 @@ pub(crate) fn node(conf: &NetConf, store: &Store) -> Result<(), Error> {
         } else {
             Vec::new()
         };
+        let stores = if remembered == Some(INCOMPLETE) || !stands(have.table.as_ref()) {
+            all()?
+        } else {
+            Vec::new()
+        };
+        // Held until the transaction is over.
+        let (records, complete) = publishing(&stores, own)?;
+        have.publishing = records
+            .iter()
+            .filter_map(|held| held.record().cloned())
+            .collect();
         let changes = order::order(conf, &have);
         let (kernel, rules): (Vec<Change>, Vec<Change>) = changes
             .into_iter()
@@ -59,11 +104,20 @@ pub(crate) fn node(conf: &NetConf, store: &Store) -> Result<(), Error> {
             }
         }
         if rules.is_empty() {
-            store.set_in_order(have.generation);
+            store.set_in_order(if complete {
+                have.generation
+            } else {
+                INCOMPLETE
+            });
             return Ok(());
         }
-        match nft.apply(&rules, Some(have.generation)) {
-            Ok(()) => {}
+        match nft.apply(&ports::rules(&rules), Some(have.generation)) {
+            Ok(()) => {
+                if !complete {
+                    store.set_in_order(INCOMPLETE);
+                }
+                forget(&rules, &mut nft)?;
+            }
             Err(error) if error.is_stale() => {}
             Err(error) => return Err(error),
         }
@@ -72,4 +126,50 @@ pub(crate) fn node(conf: &NetConf, store: &Store) -> Result<(), Error> {
         "put the ruleset in order",
         "other programs change it all the time",
     ))
+}
+
+/// Whether the table is there and of this version: then whatever host ports there are stand in it.
+fn stands(table: Option<&TableState>) -> bool {
+    table.is_some_and(|table| diff::intact(&masquerade::table(Elements::new()), table))
+}
+
+fn all() -> Result<Vec<Store>, Error> {
+    let root = Path::new(ROOT);
+    let mut stores = Vec::new();
+    for network in Store::networks(root)? {
+        stores.extend(Store::existing(root, &network)?);
+    }
+    Ok(stores)
+}
+
+/// The records with host ports, held, and whether that is all of them: what somebody works on is passed over. An ADD puts
+/// its ports in itself, and the caller's own attachment is one.
+fn publishing<'s>(stores: &'s [Store], own: Option<&Key>) -> Result<(Vec<Held<'s>>, bool), Error> {
+    let (mut records, mut complete) = (Vec::new(), true);
+    for store in stores {
+        for name in store.attachments()? {
+            let publishes = store
+                .peek(&name)?
+                .is_some_and(|record| !record.ports.is_empty() && Some(&record.key) != own);
+            if !publishes {
+                continue;
+            }
+            match store.try_hold(&name)? {
+                Attempt::Free(held) => records.push(held),
+                Attempt::Busy => complete = false,
+                Attempt::Gone => {}
+            }
+        }
+    }
+    Ok((records, complete))
+}
+
+fn forget(changes: &[Change], nft: &mut Nft) -> Result<(), Error> {
+    if changes
+        .iter()
+        .any(|change| matches!(change, Change::ForgetFlows(_)))
+    {
+        ports::forget(changes, &mut Rtnl::open()?, nft)?;
+    }
+    Ok(())
 }

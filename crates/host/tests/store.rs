@@ -74,6 +74,7 @@ fn attachment(container: &str, addresses: &[&str]) -> Attachment {
         mode: Mode::Routed,
         mtu: Some(1450),
         pod: None,
+        ports: Vec::new(),
         born: host::clock::boottime_ns(),
     }
 }

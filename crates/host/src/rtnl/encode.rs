@@ -82,6 +82,7 @@ pub(super) fn messages(
         | Change::RemoveElements(..)
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
+        | Change::ForgetFlows(_)
         | Change::WriteConflist(_) => {
             return Err(Refusal::Wrong("this is no change of rtnetlink's"));
         }
@@ -110,6 +111,7 @@ pub(super) fn needs(change: &Change) -> Option<&IfName> {
         | Change::RemoveElements(..)
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
+        | Change::ForgetFlows(_)
         | Change::WriteConflist(_) => None,
     }
 }

@@ -4,10 +4,13 @@
 //! is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; keys that are
 //! known and not served are errors, never silently ignored.
 
+mod ports;
+
 use super::{CniError, Code, Version};
 use crate::addr::{Family, PodRange, parse_prefix};
 use crate::attachment::Mode;
 use crate::name::{ContainerId, IfName, NetworkName};
+use crate::ports::PortMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -27,7 +30,7 @@ const BRIDGE: &str = "cni0";
 const BASH_CNI_LOG: &str = "/var/log/bash-cni-plugin.log";
 
 /// Keys below `runtimeConfig` that ask for something which is not served.
-const NOT_SERVED: [&str; 5] = ["portMappings", "bandwidth", "ips", "mac", "ipRanges"];
+const NOT_SERVED: [&str; 4] = ["bandwidth", "ips", "mac", "ipRanges"];
 
 /// What every verb needs: enough to find the records and to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct NetConf {
     pub mtu: Option<u32>,
     /// Whether the plugin itself puts the node in order, because no agent does.
     pub alone: bool,
+    /// Ports of the node that lead to the pod.
+    pub ports: Vec<PortMap>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,10 +139,11 @@ impl Valid {
     pub fn network(&self) -> Result<NetConf, CniError> {
         self.refuse_unserved()?;
         let mut wrong = Vec::new();
-        let conf = match self.kind {
+        let mut conf = match self.kind {
             Kind::Podwire => self.podwire(&mut wrong),
             Kind::BashCni => self.bash_cni(&mut wrong),
         };
+        conf.ports = ports::read(&self.object, &conf.ranges, &mut wrong);
         if wrong.is_empty() {
             return Ok(conf);
         }
@@ -191,6 +197,7 @@ impl Valid {
             prefixes,
             mtu: self.mtu(wrong),
             alone: false,
+            ports: Vec::new(),
         }
     }
 
@@ -226,6 +233,7 @@ impl Valid {
             prefixes,
             mtu: self.mtu(wrong),
             alone: true,
+            ports: Vec::new(),
         }
     }
 
