@@ -1,4 +1,4 @@
-//! The laboratory's own tests: the environment itself, without any program of Podwire.
+//! The laboratory's tests: the environment itself, and the scenarios that run the real programs in it.
 
 #[cfg(test)]
 mod calls;
@@ -10,3 +10,5 @@ mod firewalls;
 mod machines;
 #[cfg(test)]
 mod network;
+#[cfg(test)]
+mod ports;
