@@ -164,7 +164,8 @@ impl Owner {
                     have.bridges.insert(bridge.clone());
                 }
                 if !attachment.ports.is_empty() {
-                    have.publishing.push(attachment);
+                    let settled = ports::settled(&store, &name, attachment, have.table.as_ref())?;
+                    have.publishing.extend(settled);
                 }
             }
         }

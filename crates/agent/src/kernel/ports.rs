@@ -7,10 +7,38 @@
 use host::machine::Machine;
 use host::store::{Attempt, Held, Store};
 use host::{Error, Report};
+use model::attachment::Attachment;
 use model::change::Change;
-use model::firewall::{Element, Elements, Owner, Set};
+use model::firewall::{Element, Elements, Owner, Set, TableState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// The attachment with those of its ports that are to stand: all of them, or, while somebody works on it, those that do.
+pub(super) fn settled(
+    store: &Store,
+    name: &str,
+    mut attachment: Attachment,
+    table: Option<&TableState>,
+) -> Result<Option<Attachment>, Error> {
+    let stand = |attachment: &Attachment| {
+        plan::ports::elements(attachment)
+            .iter()
+            .all(|(set, wanted)| {
+                let held = table.and_then(|table| table.elements.get(set));
+                held.is_some_and(|held| held.is_superset(wanted))
+            })
+    };
+    if !stand(&attachment) && matches!(store.try_hold(name)?, Attempt::Busy) {
+        let whole = attachment.clone();
+        attachment.ports.retain(|map| {
+            stand(&Attachment {
+                ports: vec![*map],
+                ..whole.clone()
+            })
+        });
+    }
+    Ok((!attachment.ports.is_empty()).then_some(attachment))
+}
 
 /// As [`super::apart::apply`], without host ports of attachments that somebody works on.
 pub(super) fn apply(
