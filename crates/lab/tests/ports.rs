@@ -243,13 +243,13 @@ fn nft(place: &Place, script: &str) -> Result<()> {
     command.output_within(SOON)?.ok().map(drop)
 }
 
-/// Answers each datagram with its name and the sender's address, as long as the place lives.
+/// Answers each datagram with its name and the sender's address and port, as long as the place lives.
 fn echo(place: &Place, port: u16, name: &'static str) -> Result<()> {
     let socket = place.attempt(|| Ok(UdpSocket::bind(("::", port))?))?;
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-            let text = format!("{name} {}", peer.ip().to_canonical());
+            let text = format!("{name} {} {}", peer.ip().to_canonical(), peer.port());
             // A peer that is gone has its own error to report.
             drop(socket.send_to(text.as_bytes(), peer));
         }
@@ -296,7 +296,8 @@ fn udp(from: &Place, to: SocketAddr, name: &str, within: Duration) -> Result<IpA
     let answer = Talk::begin(from, to)?
         .ask(within)
         .with_context(|| format!("UDP from {} to {to}", from.name()))?;
-    let (who, seen) = answer.split_once(' ').context("an answer")?;
-    ensure!(who == name, "{who} answered, not {name}");
-    Ok(seen.parse()?)
+    let mut words = answer.split(' ');
+    let (who, seen) = (words.next(), words.next());
+    ensure!(who == Some(name), "{answer}: it is not {name}");
+    Ok(seen.context("a source")?.parse()?)
 }

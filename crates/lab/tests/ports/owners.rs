@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use lab::plugin::Attachment;
-use lab::{Lab, probe, programs};
+use lab::{Lab, Pod, probe, programs};
 use serde_json::{Value, json};
 
 use super::{Kind, SOON, Side, said};
@@ -48,6 +48,54 @@ fn the_second_pod_that_wants_a_port_is_refused_and_told_who_has_it() -> Result<(
         })?;
     }
     Ok(())
+}
+
+#[test]
+fn of_many_pods_that_want_one_port_at_once_one_gets_it() -> Result<()> {
+    Lab::scenario(|lab| {
+        let side =
+            alone(lab, Kind::Routed)?.with(&json!([{"hostPort": 8080, "containerPort": 80}]));
+        let pods: Vec<Pod> = (0..24)
+            .map(|i| side.node.pod(&format!("p{i}")))
+            .collect::<Result<_>>()?;
+        let answers = at_once(&pods, |pod| side.add(pod))?;
+        let winners: Vec<_> = answers
+            .iter()
+            .filter(|answer| answer.code == Some(0))
+            .collect();
+        ensure!(winners.len() == 1, "{} have it", winners.len());
+        for answer in answers.iter().filter(|answer| answer.code != Some(0)) {
+            ensure!(answer.error_code() == Some(103), "{answer:?}");
+        }
+        let address = winners[0].addresses()[0]
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let elements = side.elements()?;
+        ensure!(
+            elements.lines().count() == 4 && elements.contains(&address),
+            "{elements}"
+        );
+        at_once(&pods, |pod| side.del(pod))?;
+        ensure!(side.elements()?.is_empty(), "{}", side.elements()?);
+        Ok(())
+    })
+}
+
+/// Runs the work for all of them at the same time.
+fn at_once<T: Send>(pods: &[Pod], work: impl Fn(&Pod) -> Result<T> + Sync) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = pods
+            .iter()
+            .map(|pod| scope.spawn(move || work(pod)))
+            .collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined
+            .map(|outcome| outcome.map_err(|_| anyhow::anyhow!("a call panicked"))?)
+            .collect()
+    })
 }
 
 #[test]

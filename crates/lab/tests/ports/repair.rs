@@ -73,6 +73,61 @@ fn an_add_with_ports_does_not_wait_for_an_agent_that_has_not_put_the_table_back(
     })
 }
 
+/// Pods with ports come and go, eight at a time, while somebody flushes the ruleset again and again.
+fn churn(side: &Side) -> Result<()> {
+    let life = |worker: u16| -> Result<()> {
+        for round in 0..6 {
+            let port = 9000 + worker * 10 + round;
+            let ports = json!([{"hostPort": port, "containerPort": 80}, {"hostPort": port, "containerPort": 53, "protocol": "udp"}]);
+            let pod = side.pod(&format!("w{worker}-{round}"), &ports)?;
+            side.del(&pod.pod)?;
+            pod.pod.destroy()?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let life = &life;
+        let lives: Vec<_> = (0..8)
+            .map(|worker| scope.spawn(move || life(worker)))
+            .collect();
+        while lives.iter().any(|life| !life.is_finished()) {
+            said(&side.node, "nft flush ruleset")?;
+        }
+        for life in lives {
+            life.join()
+                .map_err(|_| anyhow::anyhow!("a life panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn flushes_under_pods_that_come_and_go_leave_nobodys_port_behind() -> Result<()> {
+    Lab::scenario(|lab| {
+        let scene = Scene::new(lab, Kind::Routed)?;
+        let keeps = scene
+            .master
+            .pod("keeps", &json!([{"hostPort": 8080, "containerPort": 80}]))?;
+        let kept = scene.master.elements()?;
+        churn(&scene.master)?;
+        let deadline = Instant::now() + SOON;
+        while scene.master.elements().ok().as_ref() != Some(&kept) {
+            ensure!(Instant::now() < deadline, "{}", scene.master.elements()?);
+        }
+        scene.master.check(&keeps)?.ok().map(drop)
+    })?;
+    Lab::scenario(|lab| {
+        // Nobody repairs what was flushed last; but nobody's port is put back after its DEL.
+        let side = Side::alone(lab.node("one").start()?, Kind::Routed, 0)?;
+        churn(&side)?;
+        side.pod("last", &json!([{"hostPort": 8080, "containerPort": 80}]))?;
+        let elements = side.elements()?;
+        let foreign = elements.lines().find(|line| !line.contains("one-last"));
+        ensure!(foreign.is_none(), "{elements}");
+        Ok(())
+    })
+}
+
 #[test]
 fn without_an_agent_the_next_add_puts_everybodys_ports_back() -> Result<()> {
     for kind in [Kind::Bridge, Kind::Routed] {
