@@ -165,10 +165,7 @@ fn publishing<'s>(stores: &'s [Store], own: Option<&Key>) -> Result<(Vec<Held<'s
 }
 
 fn forget(changes: &[Change], nft: &mut Nft) -> Result<(), Error> {
-    if changes
-        .iter()
-        .any(|change| matches!(change, Change::ForgetFlows(_)))
-    {
+    if changes.iter().any(|change| change.flows().is_some()) {
         ports::forget(changes, &mut Rtnl::open()?, nft)?;
     }
     Ok(())

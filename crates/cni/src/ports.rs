@@ -16,6 +16,7 @@ use model::change::Change;
 use model::cni::{CniError, Code, NetConf};
 use model::firewall::{Elements, Owner};
 use model::name::IfName;
+use model::ports::Flows;
 use plan::ports::{self, Taken};
 use std::path::Path;
 
@@ -145,23 +146,16 @@ pub(crate) fn differences(record: &Attachment) -> Result<Vec<String>, Error> {
 /// # Errors
 /// The kernel refuses.
 pub(crate) fn forget(changes: &[Change], rtnl: &mut Rtnl, nft: &mut Nft) -> Result<(), Error> {
-    let mut conntrack = None;
-    for change in changes {
-        let Change::ForgetFlows(flows) = change else {
-            continue;
-        };
-        let conntrack = match &mut conntrack {
-            Some(open) => open,
-            None => conntrack.insert(Conntrack::open()?),
-        };
-        conntrack.forget(flows, rtnl, nft)?;
+    let flows: Vec<Flows> = changes.iter().filter_map(Change::flows).collect();
+    if flows.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Conntrack::open()?.forget(&flows, rtnl, nft).map(drop)
 }
 
 /// The changes of the ruleset among all.
 pub(crate) fn rules(changes: &[Change]) -> Vec<Change> {
-    let is_rule = |change: &&Change| !matches!(change, Change::ForgetFlows(_));
+    let is_rule = |change: &&Change| change.flows().is_none();
     changes.iter().filter(is_rule).cloned().collect()
 }
 

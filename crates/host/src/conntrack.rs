@@ -65,53 +65,86 @@ impl Conntrack {
     /// Makes the kernel forget these flows, and says how many there were. `rtnl` and `nft` are asked whose a flow is that
     /// leads nowhere: only those to an address of this node that is no Service's are meant.
     ///
+    /// A list costs milliseconds, because the kernel walks through its whole table: it is one for each family, however
+    /// many ports there are.
+    ///
     /// # Errors
     /// The kernel does not list its flows, or keeps one.
     pub fn forget(
         &mut self,
-        flows: &Flows,
+        flows: &[Flows],
         rtnl: &mut Rtnl,
         nft: &mut Nft,
     ) -> Result<usize, Error> {
-        let operation = Change::ForgetFlows(*flows).to_string();
-        let mut ours = BTreeMap::new();
+        let mut whose = Whose {
+            rtnl,
+            nft,
+            known: BTreeMap::new(),
+        };
+        let mut gone = 0;
+        for family in [Family::V4, Family::V6] {
+            let of_family = flows.iter().filter(|flows| flows.family == family);
+            let of_family: Vec<Flows> = of_family.copied().collect();
+            if let Some(first) = of_family.first() {
+                let operation = Change::ForgetFlows(*first).to_string();
+                gone += self.forget_all(&operation, &of_family, &mut whose)?;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Those of one family.
+    fn forget_all(
+        &mut self,
+        operation: &str,
+        flows: &[Flows],
+        whose: &mut Whose<'_>,
+    ) -> Result<usize, Error> {
         let mut gone = BTreeSet::new();
         for _ in 0..ROUNDS {
             let listed = self
                 .socket
-                .dump(&operation, &list(flows), |raw| Flow::of(raw, flows))?;
+                .dump(operation, &list(flows), |raw| Flow::of(raw, flows))?;
             let mut batch = Batch::new();
             for flow in listed {
                 // Removed already, and not yet off the list.
-                if gone.contains(&flow.id) {
+                if gone.contains(&flow.id) || !(flow.led || whose.is_the_nodes(flow.to)?) {
                     continue;
                 }
-                let is_ours = match flows.led {
-                    Some(_) => true,
-                    None => match ours.get(&flow.to) {
-                        Some(known) => *known,
-                        None => {
-                            let answer = is_the_nodes(flow.to, rtnl, nft)?;
-                            ours.insert(flow.to, answer);
-                            answer
-                        }
-                    },
-                };
-                if is_ours {
-                    batch.push(&delete(flows.family, &flow), 0);
-                    gone.insert(flow.id);
-                }
+                batch.push(&delete(&flow), 0);
+                gone.insert(flow.id);
             }
             if batch.is_empty() {
                 break;
             }
             let refused = self.socket.exchange(batch)?.into_iter();
-            let mut errors = refused.map(|failure| failure.of(operation.clone()));
+            let mut errors = refused.map(|failure| failure.of(operation));
             if let Some(error) = errors.find(|error| !error.is_gone()) {
                 return Err(error);
             }
         }
         Ok(gone.len())
+    }
+}
+
+/// Whose an address is, asked once for each.
+struct Whose<'a> {
+    rtnl: &'a mut Rtnl,
+    nft: &'a mut Nft,
+    known: BTreeMap<IpAddr, bool>,
+}
+
+impl Whose<'_> {
+    /// Whether it is the node's own and no Service's.
+    fn is_the_nodes(&mut self, ip: IpAddr) -> Result<bool, Error> {
+        if let Some(known) = self.known.get(&ip) {
+            return Ok(*known);
+        }
+        let services = Set::Services(Family::of(ip));
+        let asked = Elements::from([(services, [Element::Net(host_prefix(ip))].into())]);
+        let answer = self.rtnl.is_own(ip)? && self.nft.standing(&asked)?.is_empty();
+        self.known.insert(ip, answer);
+        Ok(answer)
     }
 }
 
@@ -126,6 +159,7 @@ struct Tuple {
 /// A flow that is meant, and what names its entry.
 struct Flow {
     to: IpAddr,
+    led: bool,
     id: Vec<u8>,
     tuple: Vec<u8>,
     zone: Option<Vec<u8>>,
@@ -133,18 +167,23 @@ struct Flow {
 
 impl Flow {
     /// The entry, if it is of one of these flows.
-    fn of(raw: Raw<'_>, flows: &Flows) -> Option<Self> {
+    fn of(raw: Raw<'_>, flows: &[Flows]) -> Option<Self> {
         let (_, attrs) = read(raw)?;
         let there = tuple(attrs.nested(CTA_TUPLE_ORIG)?)?;
         let back = tuple(attrs.nested(CTA_TUPLE_REPLY)?)?;
-        let asked = there.protocol == Protocol::Udp.number()
-            && there.to.port() == flows.port
-            && Family::of(there.to.ip()) == flows.family
-            && flows.at.is_none_or(|at| at == there.to.ip());
-        // Whoever answers is where the flow leads to; if that is whom the peer asked, nobody leads it.
-        let leads = back.from == flows.led.unwrap_or(there.to);
-        (asked && leads).then_some(Self {
+        if there.protocol != Protocol::Udp.number() {
+            return None;
+        }
+        let meant = flows.iter().find(|flows| {
+            there.to.port() == flows.port
+                && Family::of(there.to.ip()) == flows.family
+                && flows.at.is_none_or(|at| at == there.to.ip())
+                // Whoever answers is where the flow leads to; if that is whom the peer asked, nobody leads it.
+                && back.from == flows.led.unwrap_or(there.to)
+        })?;
+        Some(Self {
             to: there.to.ip(),
+            led: meant.led.is_some(),
             id: attrs.get(CTA_ID)?.to_vec(),
             tuple: attrs.get(CTA_TUPLE_ORIG)?.to_vec(),
             zone: attrs.get(CTA_ZONE).map(<[u8]>::to_vec),
@@ -169,30 +208,36 @@ fn tuple(attrs: Read<'_>) -> Option<Tuple> {
     })
 }
 
-/// The question for all flows of UDP to that port, which a kernel that knows no filter answers with all flows.
-fn list(flows: &Flows) -> Message {
-    let mut message = about(IPCTNL_MSG_CT_GET, flows.family);
-    message
-        .attrs
-        .nest(CTA_TUPLE_ORIG, |tuple| {
-            tuple.nest(CTA_TUPLE_PROTO, |ports| {
-                ports
-                    .put(CTA_PROTO_NUM, &[Protocol::Udp.number()])
-                    .put(CTA_PROTO_DST_PORT, &flows.port.to_be_bytes());
-            });
-        })
-        .nest(CTA_FILTER, |filter| {
-            // Flags stand in the machine's own order.
-            let asked = CTA_FILTER_F_CTA_PROTO_NUM | CTA_FILTER_F_CTA_PROTO_DST_PORT;
-            filter
-                .put(CTA_FILTER_ORIG_FLAGS, &asked.to_ne_bytes())
-                .put(CTA_FILTER_REPLY_FLAGS, &0_u32.to_ne_bytes());
+/// The question for all flows of UDP of a family, to the port if it is one. A kernel that knows no filter answers with all
+/// flows.
+fn list(flows: &[Flows]) -> Message {
+    let first = flows.first();
+    let port = first.filter(|first| flows.iter().all(|other| other.port == first.port));
+    let mut asked = CTA_FILTER_F_CTA_PROTO_NUM;
+    let mut message = about(
+        IPCTNL_MSG_CT_GET,
+        first.map_or(Family::V4, |flows| flows.family),
+    );
+    message.attrs.nest(CTA_TUPLE_ORIG, |tuple| {
+        tuple.nest(CTA_TUPLE_PROTO, |ports| {
+            ports.put(CTA_PROTO_NUM, &[Protocol::Udp.number()]);
+            if let Some(Flows { port, .. }) = port {
+                ports.put(CTA_PROTO_DST_PORT, &port.to_be_bytes());
+                asked |= CTA_FILTER_F_CTA_PROTO_DST_PORT;
+            }
         });
+    });
+    message.attrs.nest(CTA_FILTER, |filter| {
+        // Flags stand in the machine's own order.
+        filter
+            .put(CTA_FILTER_ORIG_FLAGS, &asked.to_ne_bytes())
+            .put(CTA_FILTER_REPLY_FLAGS, &0_u32.to_ne_bytes());
+    });
     message
 }
 
-fn delete(family: Family, flow: &Flow) -> Message {
-    let mut message = about(IPCTNL_MSG_CT_DELETE, family);
+fn delete(flow: &Flow) -> Message {
+    let mut message = about(IPCTNL_MSG_CT_DELETE, Family::of(flow.to));
     let attrs: &mut Attrs = &mut message.attrs;
     attrs.nested(CTA_TUPLE_ORIG, &flow.tuple);
     // The number tells the entry from one that the same peer has made since.
@@ -209,13 +254,4 @@ fn about(kind: u16, family: Family) -> Message {
         Family::V6 => AF_INET6,
     };
     Message::of(NFNL_SUBSYS_CTNETLINK, kind, family)
-}
-
-fn is_the_nodes(ip: IpAddr, rtnl: &mut Rtnl, nft: &mut Nft) -> Result<bool, Error> {
-    if !rtnl.is_own(ip)? {
-        return Ok(false);
-    }
-    let services = Set::Services(Family::of(ip));
-    let asked = Elements::from([(services, [Element::Net(host_prefix(ip))].into())]);
-    Ok(nft.standing(&asked)?.is_empty())
 }

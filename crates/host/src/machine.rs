@@ -11,6 +11,7 @@ use crate::sysctl::{self, Sysctls};
 use crate::{Error, Report};
 use model::change::Change;
 use model::firewall::Elements;
+use model::ports::Flows;
 use model::state::HostState;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
@@ -134,9 +135,16 @@ impl Machine {
                         .failed
                         .extend(run.map(|place| (place, error.clone()))),
                 },
-                Part::Other => {
+                Part::Flows => {
+                    if let Err(error) = self.forget(part) {
+                        report
+                            .failed
+                            .extend(run.map(|place| (place, error.clone())));
+                    }
+                }
+                Part::File => {
                     for place in run {
-                        if let Err(error) = self.one(&changes[place]) {
+                        if let Err(error) = self.write(&changes[place]) {
                             report.failed.push((place, error));
                         }
                     }
@@ -157,11 +165,14 @@ impl Machine {
         }
     }
 
-    fn one(&mut self, change: &Change) -> Result<(), Error> {
-        if let Change::ForgetFlows(flows) = change {
-            self.conntrack
-                .forget(flows, &mut self.rtnl, &mut self.nft)?;
-        }
+    fn forget(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let flows: Vec<Flows> = changes.iter().filter_map(Change::flows).collect();
+        self.conntrack
+            .forget(&flows, &mut self.rtnl, &mut self.nft)
+            .map(drop)
+    }
+
+    fn write(&self, change: &Change) -> Result<(), Error> {
         if let Change::SetSysctl(sysctl) = change {
             self.sysctls.write(sysctl)?;
         }
@@ -177,8 +188,8 @@ impl Machine {
 enum Part {
     Rtnl,
     Nft,
-    /// Files, and whatever else is done one by one.
-    Other,
+    Flows,
+    File,
 }
 
 impl Part {
@@ -200,7 +211,8 @@ impl Part {
             | Change::RemoveElements(..)
             | Change::InsertRule(..)
             | Change::RemoveRule(..) => Self::Nft,
-            Change::SetSysctl(_) | Change::ForgetFlows(_) | Change::WriteConflist(_) => Self::Other,
+            Change::ForgetFlows(_) => Self::Flows,
+            Change::SetSysctl(_) | Change::WriteConflist(_) => Self::File,
         }
     }
 }

@@ -67,7 +67,7 @@ fn flows_to_the_node_that_lead_nowhere_are_forgotten_and_a_services_are_not() {
         "[2001:db8::1]:53",
     ];
     let _peers = peers.map(begin);
-    let mut forget = |flows: Flows| conntrack.forget(&flows, &mut rtnl, &mut nft).unwrap();
+    let mut forget = |flows: Flows| conntrack.forget(&[flows], &mut rtnl, &mut nft).unwrap();
     assert_eq!(forget(nowhere(Family::V4, Some("192.0.2.77"), 53)), 0);
     assert_eq!(forget(nowhere(Family::V4, Some("127.0.0.1"), 53)), 1);
     assert_eq!(forget(nowhere(Family::V4, None, 53)), 2);
@@ -84,9 +84,29 @@ fn flows_that_are_led_are_forgotten_by_where_they_lead_to() {
         led: Some(to.parse().unwrap()),
         ..nowhere(Family::V4, None, 5300)
     };
-    let mut forget = |flows: Flows| conntrack.forget(&flows, &mut rtnl, &mut nft).unwrap();
+    let mut forget = |flows: Flows| conntrack.forget(&[flows], &mut rtnl, &mut nft).unwrap();
     assert_eq!(forget(nowhere(Family::V4, None, 5300)), 0);
     assert_eq!(forget(led("127.0.0.1:54")), 0);
     assert_eq!(forget(led("127.0.0.1:53")), 1);
     assert_eq!(forget(led("127.0.0.1:53")), 0);
+}
+
+#[test]
+fn flows_of_several_ports_and_families_are_forgotten_together() {
+    let (mut rtnl, mut nft, mut conntrack) = tracking();
+    let peers = [
+        "192.0.2.1:53",
+        "192.0.2.1:54",
+        "192.0.2.1:55",
+        "[2001:db8::1]:54",
+    ];
+    let _peers = peers.map(begin);
+    let flows = [
+        nowhere(Family::V4, None, 53),
+        nowhere(Family::V6, None, 54),
+        nowhere(Family::V4, None, 54),
+    ];
+    let mut forget = |flows: &[Flows]| conntrack.forget(flows, &mut rtnl, &mut nft).unwrap();
+    assert_eq!((forget(&flows), forget(&flows), forget(&[])), (3, 0, 0));
+    assert_eq!(forget(&[nowhere(Family::V4, None, 55)]), 1);
 }

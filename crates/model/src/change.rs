@@ -54,6 +54,18 @@ pub enum Change {
     WriteConflist(String),
 }
 
+impl Change {
+    /// The flows that are to be forgotten, if it is that.
+    #[must_use]
+    pub fn flows(&self) -> Option<Flows> {
+        if let Self::ForgetFlows(flows) = self {
+            Some(*flows)
+        } else {
+            None
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -232,7 +232,7 @@ pub fn new(want: &Elements, have: Option<&Elements>) -> Elements {
 }
 
 /// The sysctl without which no packet from 127.0.0.1 reaches the pod; none if no port of it is there. The rule that
-/// [`guard`] is must stand before it is set.
+/// keeps pods off the node's loopback must stand before it is set.
 #[must_use]
 pub fn localnet(attachment: &Attachment, node_end: &IfName) -> Option<Sysctl> {
     let v4 = |ip: IpAddr| Family::of(ip) == Family::V4;
