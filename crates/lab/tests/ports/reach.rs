@@ -23,9 +23,12 @@ fn case<'a>(from: &'a Place, at: &'a str, seen: &str) -> Result<Case<'a>> {
 }
 
 /// TCP and UDP, from everywhere, to a pod with ports at every address.
-fn everywhere(kind: Kind) -> Result<()> {
+fn everywhere(kind: Kind, bridged_packets_are_filtered: bool) -> Result<()> {
     Lab::scenario(|lab| {
         let scene = Scene::new(lab, kind)?;
+        if !bridged_packets_are_filtered {
+            scene.master.node.attempt(plain_bridges)?;
+        }
         let ports = json!([
             {"HostPort": PORT, "ContainerPort": 80, "Protocol": "tcp", "HostIP": ""},
             {"HostPort": PORT, "ContainerPort": 53, "Protocol": "UDP", "HostIP": ""},
@@ -95,12 +98,27 @@ fn everywhere(kind: Kind) -> Result<()> {
 
 #[test]
 fn a_host_port_of_a_routed_pod_is_reached_from_everywhere() -> Result<()> {
-    everywhere(Kind::Routed)
+    everywhere(Kind::Routed, true)
 }
 
 #[test]
 fn a_host_port_of_a_pod_on_a_bridge_is_reached_from_everywhere() -> Result<()> {
-    everywhere(Kind::Bridge)
+    everywhere(Kind::Bridge, true)
+}
+
+#[test]
+fn a_host_port_of_a_pod_on_a_bridge_is_reached_from_everywhere_without_br_netfilter() -> Result<()>
+{
+    everywhere(Kind::Bridge, false)
+}
+
+/// As on a kernel without br_netfilter; where there is none, all bridges are so.
+fn plain_bridges() -> Result<()> {
+    let name = "bridge/bridge-nf-call-iptables";
+    if std::path::Path::new("/proc/sys/net").join(name).exists() {
+        lab::wire::set_parameter(name, "0")?;
+    }
+    Ok(())
 }
 
 #[test]
