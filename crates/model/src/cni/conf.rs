@@ -4,6 +4,7 @@
 //! is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; keys that are
 //! known and not served are errors, never silently ignored.
 
+mod listed;
 mod ports;
 
 use super::{CniError, Code, Version};
@@ -104,7 +105,7 @@ impl Valid {
             name,
             log,
             previous,
-            attachments: attachments(&object)?,
+            attachments: listed::read(&object)?,
             kind,
             object,
         })
@@ -348,31 +349,6 @@ fn kind(name: &str) -> Result<Kind, CniError> {
                 .details("served types: podwire, bash-cni"),
         ),
     }
-}
-
-fn attachments(
-    object: &Map<String, Value>,
-) -> Result<Option<Vec<(ContainerId, IfName)>>, CniError> {
-    let list =
-        get(object, "cni.dev/valid-attachments").or_else(|| get(object, "cni.dev/attachments"));
-    let Some(list) = list.filter(|value| !value.is_null()) else {
-        return Ok(None);
-    };
-    let bad = || {
-        CniError::new(
-            Code::Config,
-            "cni.dev/valid-attachments is no list of containerID and ifname",
-        )
-    };
-    let mut valid = Vec::new();
-    for entry in list.as_array().ok_or_else(bad)? {
-        let entry = entry.as_object().ok_or_else(bad)?;
-        let container =
-            ContainerId::new(text(entry, "containerID").ok_or_else(bad)?).map_err(|_| bad())?;
-        let ifname = IfName::new(text(entry, "ifname").ok_or_else(bad)?).map_err(|_| bad())?;
-        valid.push((container, ifname));
-    }
-    Ok(Some(valid))
 }
 
 /// A key in any ASCII case: some runtimes write it as their own structs are called. The exact spelling wins.
