@@ -4,6 +4,7 @@
 //! decides nothing: what is to be looked at is asked of `plan`, and what is to be done comes as a list of changes.
 
 mod apart;
+mod ports;
 
 use anyhow::{Context, Result, bail};
 use host::events::Port;
@@ -123,7 +124,8 @@ impl Owner {
             let answer = match command {
                 Command::Observe(cluster) => Answer::Observed(Box::new(self.observe(&cluster))),
                 Command::Apply(changes, generation) => {
-                    Answer::Applied(apart::apply(&mut self.machine, &changes, generation))
+                    let (machine, run) = (&mut self.machine, &self.run);
+                    Answer::Applied(ports::apply(machine, run, changes, generation))
                 }
             };
             if reports.blocking_send(answer).is_err() {
@@ -158,8 +160,12 @@ impl Owner {
                 };
                 have.inhabited
                     .extend(attachment.addresses.iter().map(|a| a.range));
-                if let Mode::Bridge(bridge) = attachment.mode {
-                    have.bridges.insert(bridge);
+                if let Mode::Bridge(bridge) = &attachment.mode {
+                    have.bridges.insert(bridge.clone());
+                }
+                if !attachment.ports.is_empty() {
+                    let settled = ports::settled(&store, &name, attachment, have.table.as_ref())?;
+                    have.publishing.extend(settled);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! ADD: record, leases, link, pod, ways, answer.
+//! ADD: record, leases, link, pod, ways, host ports, answer.
 //!
 //! The record is there before the first change and names what is about to be taken; its lock is held until the answer. A
 //! failure removes what was made, as a DEL would. A second ADD of an attachment that stands as it should gets the same
@@ -7,7 +7,7 @@
 use crate::answer::{kernel, state};
 use crate::del::{self, node_end};
 use crate::log::Trace;
-use crate::{addresses, check, order};
+use crate::{addresses, check, order, ports};
 use host::netns::{Netns, NetnsError};
 use host::rtnl::{LinkSeen, Rtnl};
 use host::store::{Claim, Held, ROOT, Store};
@@ -52,6 +52,7 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         mode: network.mode.clone(),
         mtu: network.mtu,
         pod: call.pod.clone(),
+        ports: network.ports.clone(),
         born: host::clock::boottime_ns(),
     };
     trace.step("open");
@@ -151,7 +152,7 @@ fn claim<'s>(
                 if let Some(record) = standing(&held, attachment, netns, rtnl)? {
                     return Ok(Start::Stands(Box::new(record)));
                 }
-                del::detach(held, rtnl, trace)?;
+                del::detach(held, store, rtnl, trace)?;
             }
         }
     }
@@ -169,10 +170,9 @@ fn standing(
     netns: &Netns,
     rtnl: &mut Rtnl,
 ) -> Result<Option<Attachment>, CniError> {
-    let Some(record) = held
-        .record()
-        .filter(|record| record.inode == wanted.inode && record.mode == wanted.mode)
-    else {
+    let Some(record) = held.record().filter(|record| {
+        (record.inode, &record.mode, &record.ports) == (wanted.inode, &wanted.mode, &wanted.ports)
+    }) else {
         return Ok(None);
     };
     let differences = check::differences(record, netns, rtnl)?;
@@ -219,7 +219,7 @@ fn finish(
             Code::Io,
             "the record of this attachment has become unreadable",
         )),
-        (Err(error), _) => match del::detach(held, ends.rtnl, trace) {
+        (Err(error), _) => match del::detach(held, store, ends.rtnl, trace) {
             Ok(()) => Err(error),
             Err(left) => {
                 let details = format!(
@@ -246,7 +246,7 @@ fn attach(
     {
         return Err(not_ours(ifname));
     }
-    order::node(network, store).map_err(|error| kernel(&error))?;
+    order::node(network, store, held.key()).map_err(|error| kernel(&error))?;
     trace.step("node");
     let bridge_nf = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
     let mut avoid = store.leased_elsewhere().map_err(|error| state(&error))?;
@@ -263,7 +263,11 @@ fn attach(
         let bridge = found(record, ends.bridge.as_ref());
         let wiring = wire::wire(record, node_end, Ground { bridge_nf, bridge });
         match apply(&wiring, ends, trace).map_err(|error| refused(&error))? {
-            None => return Ok(()),
+            None => {
+                ports::publish(record, node_end, (network, store), ends.rtnl)?;
+                trace.step("ports");
+                return Ok(());
+            }
             Some(taken) => witnessed.push(taken),
         }
         avoid.extend(&witnessed);

@@ -6,6 +6,7 @@
 use crate::answer::{kernel, state};
 use crate::del::{self, node_end};
 use crate::log::Trace;
+use crate::ports;
 use host::netns::Netns;
 use host::rtnl::{LinkView, Rtnl};
 use host::store::{ROOT, Store};
@@ -90,12 +91,9 @@ pub(crate) fn differences(
         .and_then(|opened| opened)
         .map_err(|error| kernel(&error))?;
     let pod = end(&mut inside, &record.key.ifname, None).map_err(|error| kernel(&error))?;
-    Ok(plan::check::differences(
-        record,
-        &node_end,
-        node.as_ref(),
-        pod.as_ref(),
-    ))
+    let mut found = plan::check::differences(record, &node_end, node.as_ref(), pod.as_ref());
+    found.extend(ports::differences(record).map_err(|error| kernel(&error))?);
+    Ok(found)
 }
 
 fn end(

@@ -6,6 +6,7 @@
 
 use crate::answer::{kernel, state};
 use crate::log::Trace;
+use crate::ports;
 use host::rtnl::Rtnl;
 use host::store::{Held, ROOT, Store};
 use model::attachment::Key;
@@ -26,14 +27,22 @@ pub(crate) fn del(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), Cn
     };
     trace.step("record");
     let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
-    detach(held, &mut rtnl, trace)
+    detach(held, &store, &mut rtnl, trace)
 }
 
-/// Removes what a record stands for: the link, which takes routes and neighbours along, then the leases, then the record.
+/// Removes what a record stands for: host ports, the link, which takes routes and neighbours along, then the leases, then
+/// the record.
 ///
 /// # Errors
-/// The link stands and cannot be removed; then leases and record stay, because the pod may be alive.
-pub(crate) fn detach(held: Held<'_>, rtnl: &mut Rtnl, trace: &mut Trace) -> Result<(), CniError> {
+/// The ports or the link stand and cannot be removed; then leases and record stay, because the pod may be alive.
+pub(crate) fn detach(
+    held: Held<'_>,
+    store: &Store,
+    rtnl: &mut Rtnl,
+    trace: &mut Trace,
+) -> Result<(), CniError> {
+    ports::withdraw(&held, rtnl, store)?;
+    trace.step("ports");
     if let Some(name) = held.key().map(node_end).transpose()?
         && is_ours(&held, &name, rtnl)?
     {

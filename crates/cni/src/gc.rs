@@ -50,7 +50,7 @@ fn collect(
 ) -> Result<(), CniError> {
     match store.try_hold(name).map_err(|error| state(&error))? {
         Attempt::Free(held) if is_listed(&held, conf) || is_younger(&held, called) => Ok(()),
-        Attempt::Free(held) => del::detach(held, rtnl, trace),
+        Attempt::Free(held) => del::detach(held, store, rtnl, trace),
         Attempt::Busy | Attempt::Gone => Ok(()),
     }
 }

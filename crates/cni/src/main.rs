@@ -12,6 +12,7 @@ mod del;
 mod gc;
 mod log;
 mod order;
+mod ports;
 mod status;
 mod version;
 

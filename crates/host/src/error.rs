@@ -109,6 +109,12 @@ impl Error {
         self.errno == Some(Errno::EXIST)
     }
 
+    /// Another thing has the place; nf_tables tells apart whether it is the same or another one.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.is_there() || self.errno == Some(Errno::BUSY)
+    }
+
     /// The ruleset is another one than that which was read.
     #[must_use]
     pub fn is_stale(&self) -> bool {

@@ -6,6 +6,7 @@
 
 pub mod charge;
 pub mod clock;
+pub mod conntrack;
 mod error;
 pub mod events;
 pub mod log;

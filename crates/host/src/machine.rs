@@ -3,12 +3,15 @@
 //! Observing fills [`HostState`]; applying takes a list of any changes, keeps its order and goes on after a failure.
 //! Neighbouring changes of one kind are one batch or one transaction. What to ask and what to change is decided elsewhere.
 
+use crate::conntrack::Conntrack;
 use crate::events::Port;
 use crate::nft::Nft;
 use crate::rtnl::Rtnl;
 use crate::sysctl::{self, Sysctls};
 use crate::{Error, Report};
 use model::change::Change;
+use model::firewall::Elements;
+use model::ports::Flows;
 use model::state::HostState;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
@@ -48,6 +51,7 @@ pub struct Ask {
 pub struct Machine {
     rtnl: Rtnl,
     nft: Nft,
+    conntrack: Conntrack,
     sysctls: Sysctls,
     conflist: PathBuf,
 }
@@ -61,6 +65,7 @@ impl Machine {
         Ok(Self {
             rtnl: Rtnl::open()?,
             nft: Nft::open()?,
+            conntrack: Conntrack::open()?,
             sysctls: Sysctls::below(&paths.sysctls),
             conflist: paths.conflist,
         })
@@ -102,6 +107,14 @@ impl Machine {
         Ok(state)
     }
 
+    /// What stands in our table in the places of these elements.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn standing(&mut self, wanted: &Elements) -> Result<Elements, Error> {
+        self.nft.standing(wanted)
+    }
+
     /// Applies changes in order; one that fails does not stop the others. Neighbouring nftables changes are one
     /// transaction, and all of them are refused ([`Error::is_stale`]) once the ruleset is no longer that of `generation`.
     pub fn apply(&mut self, changes: &[Change], generation: u32) -> Report {
@@ -122,6 +135,13 @@ impl Machine {
                         .failed
                         .extend(run.map(|place| (place, error.clone()))),
                 },
+                Part::Flows => {
+                    if let Err(error) = self.forget(part) {
+                        report
+                            .failed
+                            .extend(run.map(|place| (place, error.clone())));
+                    }
+                }
                 Part::File => {
                     for place in run {
                         if let Err(error) = self.write(&changes[place]) {
@@ -145,6 +165,13 @@ impl Machine {
         }
     }
 
+    fn forget(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let flows: Vec<Flows> = changes.iter().filter_map(Change::flows).collect();
+        self.conntrack
+            .forget(&flows, &mut self.rtnl, &mut self.nft)
+            .map(drop)
+    }
+
     fn write(&self, change: &Change) -> Result<(), Error> {
         if let Change::SetSysctl(sysctl) = change {
             self.sysctls.write(sysctl)?;
@@ -161,6 +188,7 @@ impl Machine {
 enum Part {
     Rtnl,
     Nft,
+    Flows,
     File,
 }
 
@@ -183,6 +211,7 @@ impl Part {
             | Change::RemoveElements(..)
             | Change::InsertRule(..)
             | Change::RemoveRule(..) => Self::Nft,
+            Change::ForgetFlows(_) => Self::Flows,
             Change::SetSysctl(_) | Change::WriteConflist(_) => Self::File,
         }
     }

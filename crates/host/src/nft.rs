@@ -4,11 +4,12 @@
 //! read only where they can stop a pod's packet. Which rules there should be is decided elsewhere. Follows
 //! linux/netfilter/nf_tables.h and the kernel's netlink specification `nftables`.
 
-mod attr;
+pub(crate) mod attr;
 mod expr;
 mod foreign;
-mod message;
+pub(crate) mod message;
 mod number;
+mod ports;
 mod set;
 mod transaction;
 
@@ -87,6 +88,30 @@ impl Nft {
             rules: self.rule_counts()?,
             elements: self.elements()?,
         }))
+    }
+
+    /// What stands in the places of these elements: those themselves, or what is there instead. One question each.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or an element is not of its set's kind (`EINVAL`).
+    pub fn standing(&mut self, wanted: &Elements) -> Result<Elements, Error> {
+        let mut found = Elements::new();
+        for (set, elements) in wanted {
+            for element in elements {
+                let operation = format!("read element {element} of {set}");
+                let Some(message) = set::question(*set, element) else {
+                    return Err(Error::new(operation, Errno::INVAL));
+                };
+                let entries = self
+                    .socket
+                    .get(&operation, &message, |raw| Some(set::entries(read(raw)?.1)));
+                if let Some(entries) = unless_gone(entries)? {
+                    let stands = set::decode(set.kind(), entries);
+                    found.entry(*set).or_default().extend(stands);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Other programs' base chains of type filter on forward and input, without those of dormant tables, which the kernel
@@ -198,12 +223,12 @@ impl Nft {
         for set in Set::ALL {
             let operation = format!("read set {set}");
             let message = set::about(NFT_MSG_GETSETELEM, set);
-            let keys = self
+            let entries = self
                 .socket
-                .dump(&operation, &message, |raw| Some(set::keys(read(raw)?.1)));
-            if let Some(keys) = unless_gone(keys)? {
-                let keys = keys.into_iter().flatten().collect();
-                elements.insert(set, set::decode(set.kind(), keys));
+                .dump(&operation, &message, |raw| Some(set::entries(read(raw)?.1)));
+            if let Some(entries) = unless_gone(entries)? {
+                let entries = entries.into_iter().flatten().collect();
+                elements.insert(set, set::decode(set.kind(), entries));
             }
         }
         Ok(elements)

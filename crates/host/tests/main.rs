@@ -1,6 +1,8 @@
 //! The host against the running kernel. One binary, one module per subject.
 
 #[cfg(test)]
+mod conntrack;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod netns;

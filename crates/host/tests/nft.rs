@@ -3,6 +3,7 @@
 //! Each test has a network namespace of its own. Needs `CAP_NET_ADMIN` there, and Debian's nftables and iptables.
 
 mod foreign;
+mod ports;
 mod sets;
 mod table;
 
@@ -91,7 +92,12 @@ fn ours() -> Rule {
 fn elements(set: Set, texts: &[&str]) -> Vec<Element> {
     let element = |text: &&str| match set {
         Set::Bridges => Element::Interface(IfName::new(text).unwrap()),
-        Set::Pods(_) | Set::Local(_) | Set::Nodes(_) => Element::Net(text.parse().unwrap()),
+        Set::Ports(_) | Set::PortsAt(_) | Set::Hairpin(_) => {
+            panic!("{set} has owners: see `ports`")
+        }
+        Set::Pods(_) | Set::Local(_) | Set::Nodes(_) | Set::Services(_) => {
+            Element::Net(text.parse().unwrap())
+        }
     };
     texts.iter().map(element).collect()
 }
@@ -123,7 +129,11 @@ fn everything() -> Table {
         (Set::Nodes(v4), &["192.168.0.2/32", "192.168.0.3/32"]),
         (Set::Nodes(v6), &["2001:db8::2/128"]),
         (Set::Bridges, &["cni0", "fifteen-letters"]),
+        (Set::Services(v4), &["10.96.0.1/32"]),
+        (Set::Services(v6), &["fd00:96::1/128"]),
     ];
+    let owned = Set::ALL.into_iter().filter(|set| set.is_owned());
+    let owned = owned.map(|set| (set, BTreeSet::new()));
     Table {
         version: "v1-0123456789abcdef".into(),
         chains: vec![
@@ -131,10 +141,12 @@ fn everything() -> Table {
             chain("input", false, Hook::Input, 5, vec![]),
             chain("forward", false, Hook::Forward, 0, forward()),
             chain("postrouting", true, Hook::Postrouting, 100, postrouting()),
+            chain("output", true, Hook::Output, -90, lead()),
         ],
         elements: sets
             .into_iter()
             .map(|(set, texts)| (set, elements(set, texts).into_iter().collect()))
+            .chain(owned)
             .collect(),
     }
 }
@@ -166,6 +178,29 @@ fn forward() -> Vec<Rule> {
     ]
 }
 
+fn lead() -> Vec<Rule> {
+    let lead = |family, map| {
+        let services = Match::DestinationIn(Is::NotIn, Set::Services(family));
+        rule(
+            vec![Match::ToThisNode, services],
+            Verdict::Dnat(map),
+            "host ports",
+        )
+    };
+    let (v4, v6) = (Family::V4, Family::V6);
+    vec![
+        lead(v4, Set::PortsAt(v4)),
+        lead(v4, Set::Ports(v4)),
+        lead(v6, Set::PortsAt(v6)),
+        lead(v6, Set::Ports(v6)),
+        rule(
+            vec![],
+            Verdict::Dnat(Set::PortsAt(v6)),
+            "one without conditions",
+        ),
+    ]
+}
+
 fn postrouting() -> Vec<Rule> {
     let masquerade = |family, multicast| {
         let conditions = vec![
@@ -177,8 +212,14 @@ fn postrouting() -> Vec<Rule> {
         rule(conditions, Verdict::Masquerade, "out of the cluster")
     };
     let back = vec![Match::OifIn(Set::Bridges), Match::Dnat];
+    let itself = |family| {
+        let pair = vec![Match::PairIn(Set::Hairpin(family))];
+        rule(pair, Verdict::Masquerade, "itself")
+    };
     vec![
         rule(back, Verdict::Masquerade, "back onto the bridge"),
+        itself(Family::V4),
+        itself(Family::V6),
         masquerade(Family::V4, "224.0.0.0/4"),
         masquerade(Family::V6, "ff00::/8"),
     ]

@@ -16,3 +16,5 @@ mod network;
 mod node;
 #[cfg(test)]
 mod plugin;
+#[cfg(test)]
+mod ports;

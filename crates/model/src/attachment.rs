@@ -5,8 +5,10 @@
 //! implies a record, and nobody ever has to search. How it is kept on disk is `host::store`'s business.
 
 use crate::addr::{Mac, PodRange};
+use crate::firewall::Owner;
 use crate::name::{ContainerId, IfName, NetworkName, PodRef};
 use crate::net::VETH_PREFIX;
+use crate::ports::PortMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -38,6 +40,22 @@ impl Key {
         } else {
             format!("~{:032x}@{}", hash(&[self.container.as_str()]), self.ifname)
         }
+    }
+
+    /// The owner as an element of a map names it: the key itself, which people can read; one that is too long is hashed
+    /// (`~` begins no network's name).
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        let whole = format!("{}/{}/{}", self.network, self.container, self.ifname);
+        if whole.len() <= Owner::LONGEST {
+            return Owner::named(&whole);
+        }
+        let parts = [
+            self.network.as_str(),
+            self.container.as_str(),
+            self.ifname.as_str(),
+        ];
+        Owner::named(&format!("~{:032x}", hash(&parts)))
     }
 
     /// Name of the host end of the veth: `pw` and 13 characters of a hash of the key.
@@ -106,6 +124,9 @@ pub struct Attachment {
     pub mtu: Option<u32>,
     /// The pod, where the runtime named one.
     pub pod: Option<PodRef>,
+    /// Ports of the node that lead to the pod. Records of before there were any do not have the key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortMap>,
     /// When the ADD began: nanoseconds of `CLOCK_BOOTTIME`, the one clock that orders processes.
     pub born: u64,
 }
@@ -192,6 +213,22 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_is_the_key_or_where_that_is_too_long_its_hash() {
+        assert_eq!(key("c1").owner().as_str(), "mynet/c1/eth0");
+        let (long, longer) = (key(&"a".repeat(200)).owner(), key(&"a".repeat(201)).owner());
+        assert!(long.as_str().starts_with('~') && long != longer);
+    }
+
+    #[test]
+    fn a_record_of_before_there_were_host_ports_is_read() {
+        let old = r#"{"addresses":[],"network":"mynet","container":"c1","ifname":"eth0","netns":"/n","inode":7,
+            "mode":"routed","mtu":null,"pod":null,"born":1}"#;
+        let record: Attachment = serde_json::from_str(old).unwrap();
+        assert_eq!(record.ports, []);
+        assert!(!serde_json::to_string(&record).unwrap().contains("ports"));
+    }
+
+    #[test]
     fn an_alias_is_cut_between_characters() {
         let mut record = Attachment {
             addresses: Vec::new(),
@@ -201,6 +238,7 @@ mod tests {
             mode: Mode::Routed,
             mtu: None,
             pod: None,
+            ports: Vec::new(),
             born: 0,
         };
         assert_eq!(record.alias(), "mynet/c1/eth0");

@@ -6,6 +6,7 @@
 use crate::firewall::{ChainRef, Element, Rule, Set, Table};
 use crate::name::IfName;
 use crate::net::{Address, Link, Neighbour, Route, Sysctl};
+use crate::ports::Flows;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -39,7 +40,7 @@ pub enum Change {
     PutTable(Table),
     /// Removes our table.
     RemoveTable,
-    /// Adds elements to a set of ours.
+    /// Adds elements to a set of ours. In a set with owners it fails if another one has the place.
     AddElements(Set, Vec<Element>),
     /// Removes elements from a set of ours.
     RemoveElements(Set, Vec<Element>),
@@ -47,8 +48,22 @@ pub enum Change {
     InsertRule(ChainRef, Option<u64>, Rule),
     /// Removes a rule of ours from another program's chain.
     RemoveRule(ChainRef, u64),
+    /// Makes the kernel forget flows, so that their next packets are looked at anew.
+    ForgetFlows(Flows),
     /// Writes the CNI configuration for the runtime, by rename.
     WriteConflist(String),
+}
+
+impl Change {
+    /// The flows that are to be forgotten, if it is that.
+    #[must_use]
+    pub fn flows(&self) -> Option<Flows> {
+        if let Self::ForgetFlows(flows) = self {
+            Some(*flows)
+        } else {
+            None
+        }
+    }
 }
 
 impl fmt::Display for Change {
@@ -76,6 +91,7 @@ impl fmt::Display for Change {
             }
             Self::InsertRule(chain, None, rule) => write!(f, "add rule {chain} {rule}"),
             Self::RemoveRule(chain, handle) => write!(f, "delete rule {chain} handle {handle}"),
+            Self::ForgetFlows(flows) => write!(f, "forget {flows}"),
             Self::WriteConflist(text) => write!(f, "write conflist {text}"),
         }
     }

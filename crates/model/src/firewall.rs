@@ -3,9 +3,13 @@
 //! One table `inet podwire` with static chains; whatever changes stands in sets. Rules print in the syntax of nft(8).
 //! Which rules and elements there should be is decided in `plan`; how they are encoded, in `host`.
 
+mod set;
+
+pub use set::{Element, Owner, Place, Published, Set, SetKind};
+
 use crate::addr::Family;
-use crate::name::IfName;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -55,6 +59,8 @@ impl fmt::Display for TableFamily {
 pub enum Hook {
     /// Before routing.
     Prerouting,
+    /// From this machine.
+    Output,
     /// To this machine.
     Input,
     /// Through this machine.
@@ -67,6 +73,7 @@ impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Prerouting => "prerouting",
+            Self::Output => "output",
             Self::Input => "input",
             Self::Forward => "forward",
             Self::Postrouting => "postrouting",
@@ -117,6 +124,10 @@ pub enum Match {
     DestinationIn(Is, Set),
     /// No route back to the source leads out of the link that the packet came in by.
     NoReversePath,
+    /// The destination is an address of this machine.
+    ToThisNode,
+    /// Source and destination together are in a set of pairs.
+    PairIn(Set),
     /// The connection's destination was translated.
     Dnat,
 }
@@ -139,6 +150,8 @@ pub enum Verdict {
     Drop,
     /// Gives it an address of the outgoing link, with a fully random port.
     Masquerade,
+    /// Leads it to where a map of ports says; a packet that the map does not know goes on.
+    Dnat(Set),
 }
 
 impl fmt::Display for Rule {
@@ -146,11 +159,23 @@ impl fmt::Display for Rule {
         for m in &self.matches {
             write!(f, "{m} ")?;
         }
-        f.write_str(match self.verdict {
-            Verdict::Accept => "accept",
-            Verdict::Drop => "counter drop",
-            Verdict::Masquerade => "masquerade fully-random",
-        })?;
+        match self.verdict {
+            Verdict::Accept => f.write_str("accept")?,
+            Verdict::Drop => f.write_str("counter drop")?,
+            Verdict::Masquerade => f.write_str("masquerade fully-random")?,
+            Verdict::Dnat(map) => {
+                let protocol = map.protocol();
+                let at = if matches!(map.kind(), SetKind::PortsAt(_)) {
+                    format!("{protocol} daddr . ")
+                } else {
+                    String::new()
+                };
+                write!(
+                    f,
+                    "dnat {protocol} to {at}meta l4proto . th dport map @{map}"
+                )?;
+            }
+        }
         write!(f, " comment {:?}", self.comment)
     }
 }
@@ -179,6 +204,11 @@ impl fmt::Display for Match {
             Self::SourceIn(is, set) => write!(f, "{} saddr {is}@{set}", set.protocol()),
             Self::DestinationIn(is, set) => write!(f, "{} daddr {is}@{set}", set.protocol()),
             Self::NoReversePath => f.write_str("fib saddr . iif oif missing"),
+            Self::ToThisNode => f.write_str("fib daddr type local"),
+            Self::PairIn(set) => {
+                let protocol = set.protocol();
+                write!(f, "{protocol} saddr . {protocol} daddr @{set}")
+            }
             Self::Dnat => f.write_str("ct status dnat"),
         }
     }
@@ -210,98 +240,6 @@ fn protocol(family: Family) -> &'static str {
     match family {
         Family::V4 => "ip",
         Family::V6 => "ip6",
-    }
-}
-
-/// The sets of our table. Everything that changes while the node runs stands in one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Set {
-    /// The whole cluster's pod addresses, as prefixes.
-    Pods(Family),
-    /// This node's pod ranges.
-    Local(Family),
-    /// Addresses of nodes that a pod's packet reaches with the pod's own source.
-    Nodes(Family),
-    /// Bridges whose ports are pods.
-    Bridges,
-}
-
-/// What the elements of a set are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetKind {
-    /// Prefixes: an interval set.
-    Prefixes(Family),
-    /// Single addresses: a hash set.
-    Addresses(Family),
-    /// Names of links: a hash set.
-    Interfaces,
-}
-
-impl Set {
-    /// All sets, in the order in which they are made.
-    pub const ALL: [Self; 7] = [
-        Self::Pods(Family::V4),
-        Self::Pods(Family::V6),
-        Self::Local(Family::V4),
-        Self::Local(Family::V6),
-        Self::Nodes(Family::V4),
-        Self::Nodes(Family::V6),
-        Self::Bridges,
-    ];
-
-    /// The set's name in the table.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pods(Family::V4) => "pods4",
-            Self::Pods(Family::V6) => "pods6",
-            Self::Local(Family::V4) => "local4",
-            Self::Local(Family::V6) => "local6",
-            Self::Nodes(Family::V4) => "nodes4",
-            Self::Nodes(Family::V6) => "nodes6",
-            Self::Bridges => "bridges",
-        }
-    }
-
-    /// What its elements are.
-    #[must_use]
-    pub fn kind(self) -> SetKind {
-        match self {
-            Self::Pods(family) | Self::Local(family) => SetKind::Prefixes(family),
-            Self::Nodes(family) => SetKind::Addresses(family),
-            Self::Bridges => SetKind::Interfaces,
-        }
-    }
-
-    fn protocol(self) -> &'static str {
-        match self.kind() {
-            SetKind::Prefixes(family) | SetKind::Addresses(family) => protocol(family),
-            SetKind::Interfaces => "meta",
-        }
-    }
-}
-
-impl fmt::Display for Set {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// An element of a set.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Element {
-    /// A prefix, or a single address as `/32` or `/128`.
-    Net(IpNet),
-    /// A link's name.
-    Interface(IfName),
-}
-
-impl fmt::Display for Element {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Net(net) => net.fmt(f),
-            Self::Interface(name) => write!(f, "{:?}", name.as_str()),
-        }
     }
 }
 

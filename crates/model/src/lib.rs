@@ -17,5 +17,6 @@ pub mod cni;
 pub mod firewall;
 pub mod name;
 pub mod net;
+pub mod ports;
 pub mod state;
 pub mod status;

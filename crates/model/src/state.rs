@@ -4,6 +4,7 @@
 //! of other people's only what stands in the way of pods.
 
 use crate::addr::{Mac, PodRange};
+use crate::attachment::Attachment;
 use crate::firewall::{ForeignChain, TableState};
 use crate::name::IfName;
 use crate::net::{Address, Route};
@@ -38,6 +39,8 @@ pub struct HostState {
     pub inhabited: BTreeSet<PodRange>,
     /// Bridges that attachments on this node are ports of.
     pub bridges: BTreeSet<IfName>,
+    /// Attachments on this node that have host ports.
+    pub publishing: Vec<Attachment>,
 }
 
 /// A link as it was found.

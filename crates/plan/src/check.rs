@@ -89,6 +89,7 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
         | Change::RemoveElements(..)
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
+        | Change::ForgetFlows(_)
         | Change::WriteConflist(_) => None,
     }
 }

@@ -32,6 +32,7 @@ pub fn conflist(
   "plugins": [
     {{
       "type": "podwire",
+      "capabilities": {{"portMappings": true}},
       "ranges": {ranges},
       "network": {prefixes}{mtu}
     }}

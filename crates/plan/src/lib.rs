@@ -18,4 +18,5 @@ pub mod masquerade;
 pub mod mesh;
 pub mod node;
 pub mod order;
+pub mod ports;
 pub mod wire;

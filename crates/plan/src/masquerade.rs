@@ -4,6 +4,7 @@
 //! another pod's own address on every path. A packet from a pod whose source leads back elsewhere is dropped. The chains
 //! never change; what does stands in the sets (nft(8)).
 
+use crate::ports;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -31,7 +32,7 @@ pub fn table(elements: Elements) -> Table {
 }
 
 fn chains() -> Vec<Chain> {
-    vec![
+    let mut chains = vec![
         Chain {
             name: "spoofed",
             nat: false,
@@ -40,13 +41,16 @@ fn chains() -> Vec<Chain> {
             rules: spoofed(),
         },
         Chain {
-            name: "masquerade",
+            // Not "masquerade": nft(8) takes no keyword for a name, and could not load what it lists.
+            name: "outgoing",
             nat: true,
             hook: Hook::Postrouting,
             priority: SRCNAT,
             rules: masquerade(),
         },
-    ]
+    ];
+    chains.extend(ports::chains());
+    chains
 }
 
 /// Nothing per pod: the kernel's own routes say which source belongs behind which link.
@@ -63,6 +67,7 @@ fn spoofed() -> Vec<Rule> {
             Verdict::Drop,
             "a source that is not the pod's",
         ),
+        ports::guard(),
     ]
 }
 
@@ -86,7 +91,7 @@ fn masquerade() -> Vec<Rule> {
         Match::DestinationIn(Is::In, local),
         Match::Dnat,
     ];
-    vec![
+    let mut rules = vec![
         outside(Family::V4, "224.0.0.0/4"),
         outside(Family::V6, "ff00::/8"),
         rule(
@@ -94,7 +99,9 @@ fn masquerade() -> Vec<Rule> {
             Verdict::Masquerade,
             "a Service's answer must come back through the node",
         ),
-    ]
+    ];
+    rules.extend(ports::masquerade());
+    rules
 }
 
 fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {

@@ -4,7 +4,7 @@
 //! addresses, routes, our table, other people's firewalls; what is no longer wanted goes last. The conflist stands apart: it
 //! is written only when everything else is true.
 
-use crate::{conflist, diff, foreign, masquerade, mesh};
+use crate::{conflist, diff, foreign, masquerade, mesh, ports};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
@@ -91,6 +91,10 @@ pub fn plan(cluster: &Cluster, own: &NodeName, have: &HostState) -> Plan {
     plan.changes
         .extend(diff::table(&table, have.table.as_ref()));
     firewalls(&table, have, &mut plan);
+    // Whoever asked for a port while the table was gone would be led nowhere for ever.
+    let held = have.table.as_ref().map(|table| &table.elements);
+    plan.changes
+        .extend(ports::flows(&ports::new(&table.elements, held), false));
     plan.changes.extend(retired_addresses(&ranges, have));
     plan.changes.extend(forget);
     tell_runtime(cluster, me, &ranges, have, &mut plan);
@@ -269,6 +273,12 @@ fn elements(
     for bridge in &have.bridges {
         put(Set::Bridges, Element::Interface(bridge.clone()));
     }
+    for (set, element) in ports::services(have) {
+        put(set, element);
+    }
+    let none = Elements::new();
+    let held = have.table.as_ref().map_or(&none, |table| &table.elements);
+    elements.extend(ports::all(&have.publishing, held));
     elements
 }
 
@@ -288,7 +298,7 @@ fn firewalls(table: &Table, have: &HostState, plan: &mut Plan) {
         let held = [Family::V4, Family::V6]
             .into_iter()
             .filter_map(|family| table.elements.get(&set(family)));
-        held.flatten().filter_map(net_of).collect()
+        held.flatten().filter_map(Element::net).collect()
     };
     let (cluster, local) = (nets(Set::Pods), nets(Set::Local));
     let pods = foreign::Pods {
@@ -299,13 +309,6 @@ fn firewalls(table: &Table, have: &HostState, plan: &mut Plan) {
     for chain in &have.foreign {
         plan.changes.extend(foreign::pass(chain, &pods));
         plan.findings.extend(foreign::unwritable(chain));
-    }
-}
-
-fn net_of(element: &Element) -> Option<IpNet> {
-    match element {
-        Element::Net(net) => Some(*net),
-        Element::Interface(_) => None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! A node without an agent: what the plugin itself puts in order before a pod starts.
 //!
 //! Our table, forwarding, and other people's forward chains; the routes to other nodes are the agent's. Several networks
-//! may share the node, so what is in our sets stays in them and only what lacks is added.
+//! may share the node, so what is in our sets stays in them and only what lacks is added, host ports that a lost table had
+//! among it.
 
-use crate::{diff, foreign, masquerade};
+use crate::{diff, foreign, masquerade, ports};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -38,8 +39,8 @@ pub fn mark(conf: &NetConf, by: By) -> u64 {
     masquerade::digest(&format!("{} {table}", conf.alone))
 }
 
-/// Changes that put the node in order for this network; none if it is. Of `have` the table, the foreign chains and
-/// [`IP_FORWARD`] are read.
+/// Changes that put the node in order for this network; none if it is. Of `have` the table, the foreign chains, the
+/// attachments with host ports and [`IP_FORWARD`] are read.
 #[must_use]
 pub fn order(conf: &NetConf, by: By, have: &HostState) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -59,7 +60,8 @@ pub fn order(conf: &NetConf, by: By, have: &HostState) -> Vec<Change> {
         .as_ref()
         .map(|table| table.elements.clone())
         .unwrap_or_default();
-    let elements = merged(&wanted(conf, by), &held);
+    let mut elements = merged(&wanted(conf, by), &held);
+    elements.extend(ports::kept(&have.publishing, &held));
     changes.extend(diff::table(
         &masquerade::table(elements.clone()),
         have.table.as_ref(),
@@ -77,6 +79,8 @@ pub fn order(conf: &NetConf, by: By, have: &HostState) -> Vec<Change> {
             .iter()
             .flat_map(|chain| foreign::pass(chain, &pods)),
     );
+    // Whoever asked for a port while the table was gone would be led nowhere for ever.
+    changes.extend(ports::flows(&ports::new(&elements, Some(&held)), false));
     changes
 }
 
@@ -110,24 +114,21 @@ fn wanted(conf: &NetConf, by: By) -> Elements {
 
 fn merged(want: &Elements, have: &Elements) -> Elements {
     let mut all = Elements::new();
-    for set in Set::ALL {
+    for set in Set::ALL.into_iter().filter(|set| !set.is_owned()) {
         let both = || {
             [want, have]
                 .into_iter()
                 .filter_map(move |elements| elements.get(&set))
                 .flatten()
         };
-        let prefixes = both().filter_map(|element| match element {
-            Element::Net(net) => Some(*net),
-            Element::Interface(_) => None,
-        });
+        let prefixes = both().filter_map(Element::net);
         let mut elements: BTreeSet<Element> = diff::outermost(prefixes)
             .into_iter()
             .map(Element::Net)
             .collect();
         elements.extend(
             both()
-                .filter(|element| matches!(element, Element::Interface(_)))
+                .filter(|element| element.interface().is_some())
                 .cloned(),
         );
         if !elements.is_empty() {
@@ -142,21 +143,11 @@ fn nets(elements: &Elements, sets: [Set; 2]) -> BTreeSet<IpNet> {
         .iter()
         .filter_map(|set| elements.get(set))
         .flatten()
-        .filter_map(|element| match element {
-            Element::Net(net) => Some(*net),
-            Element::Interface(_) => None,
-        });
+        .filter_map(Element::net);
     found.collect()
 }
 
 fn bridges(elements: &Elements) -> BTreeSet<IfName> {
-    let found = elements
-        .get(&Set::Bridges)
-        .into_iter()
-        .flatten()
-        .filter_map(|element| match element {
-            Element::Interface(name) => Some(name.clone()),
-            Element::Net(_) => None,
-        });
-    found.collect()
+    let found = elements.get(&Set::Bridges).into_iter().flatten();
+    found.filter_map(Element::interface).cloned().collect()
 }

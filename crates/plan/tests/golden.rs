@@ -8,6 +8,7 @@ mod firewall;
 mod node;
 mod order;
 mod pod;
+mod ports;
 mod sysctl;
 mod table;
 

@@ -4,6 +4,7 @@
 //! well: a preferred source that is not on the node, overlapping prefixes in an interval set, a rule before one that is
 //! gone. Removing an address takes along the routes that prefer it.
 
+use model::addr::Family;
 use model::change::Change;
 use model::firewall::{
     ChainRef, Element, Elements, ForeignChain, ForeignRule, Role, Rule, Set, SetKind, Table,
@@ -55,6 +56,8 @@ fn step(change: &Change, have: &mut HostState) {
             let old = rules.remove(old.expect("a rule with that handle"));
             assert!(matches!(old.role, Role::Ours(_)), "not ours: {change}");
         }
+        // Flows are not part of what a plan reads.
+        Change::ForgetFlows(_) => {}
         Change::WriteConflist(text) => have.conflist = Some(text.clone()),
         Change::AddLink(_)
         | Change::SetUp(_)
@@ -116,10 +119,32 @@ fn no_overlap(elements: &Elements) {
                     assert_eq!(net.prefix_len(), net.max_prefix_len(), "{set} {net}");
                 }
                 (SetKind::Prefixes(_), Element::Net(net)) => alone(*set, *net, held),
+                (SetKind::Ports(family), Element::Port(port)) => {
+                    assert!(port.at.is_none() && Family::of(port.pod.ip()) == family);
+                    one_place(element, held);
+                }
+                (SetKind::PortsAt(family), Element::Port(port)) => {
+                    let families = port.at.map(Family::of);
+                    assert_eq!(
+                        (families, Family::of(port.pod.ip())),
+                        (Some(family), family)
+                    );
+                    one_place(element, held);
+                }
+                (SetKind::Pairs(family), Element::Pair(ip, _)) => {
+                    assert_eq!(Family::of(*ip), family);
+                    one_place(element, held);
+                }
                 _ => panic!("{element} is of another kind than set {set}"),
             }
         }
     }
+}
+
+/// Nothing else of the set has the element's key.
+fn one_place(element: &Element, held: &std::collections::BTreeSet<Element>) {
+    let there = held.iter().filter(|other| other.place() == element.place());
+    assert_eq!(there.count(), 1, "two elements in the place of {element}");
 }
 
 fn alone(set: Set, net: ipnet::IpNet, held: &std::collections::BTreeSet<Element>) {

@@ -7,6 +7,7 @@ mod diff;
 mod foreign;
 mod node;
 mod order;
+mod ports;
 mod world;
 
 use proptest::test_runner::{Config, RngAlgorithm};

@@ -165,7 +165,7 @@ const OUTSIDE: &[Outside] = &[
     ),
     used(
         "thiserror",
-        &["model", "host"],
+        &["model", "plan", "host"],
         "one small error type a module, without std",
     ),
     used(

@@ -75,6 +75,7 @@ fn owner(change: &Change) -> Option<Owner> {
         | Change::RemoveRoute(_)
         | Change::AddNeighbour(_)
         | Change::RemoveNeighbour(_)
+        | Change::ForgetFlows(_)
         | Change::WriteConflist(_) => None,
     }
 }

@@ -39,6 +39,7 @@ fn attachment((attachment, age): &(Attachment, u64)) -> Value {
         "container": attachment.key.container,
         "interface": attachment.key.ifname,
         "addresses": addresses,
+        "ports": attachment.ports,
         "host_interface": attachment.key.host_interface(),
         "bridge": bridge,
         "netns": attachment.netns,

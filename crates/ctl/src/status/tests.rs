@@ -32,6 +32,7 @@ fn attachment(container: &str, pod: Option<&str>, addresses: &[(&str, &str)]) ->
             name: name.into(),
             uid: String::new(),
         }),
+        ports: Vec::new(),
         born: 1,
     }
 }

@@ -8,25 +8,25 @@ use netlink_packet_core::{NLA_ALIGNTO, NLA_F_NESTED};
 
 /// A list of attributes under construction.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attrs(Vec<u8>);
+pub(crate) struct Attrs(Vec<u8>);
 
 impl Attrs {
-    pub(super) fn put(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+    pub(crate) fn put(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let start = self.open(kind);
         self.0.extend_from_slice(value);
         self.close(start);
         self
     }
 
-    pub(super) fn be32(&mut self, kind: u16, value: u32) -> &mut Self {
+    pub(crate) fn be32(&mut self, kind: u16, value: u32) -> &mut Self {
         self.put(kind, &value.to_be_bytes())
     }
 
-    pub(super) fn be64(&mut self, kind: u16, value: u64) -> &mut Self {
+    pub(crate) fn be64(&mut self, kind: u16, value: u64) -> &mut Self {
         self.put(kind, &value.to_be_bytes())
     }
 
-    pub(super) fn text(&mut self, kind: u16, value: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, kind: u16, value: &str) -> &mut Self {
         let start = self.open(kind);
         self.0.extend_from_slice(value.as_bytes());
         self.0.push(0);
@@ -34,19 +34,24 @@ impl Attrs {
         self
     }
 
-    pub(super) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
+    pub(crate) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.open(kind | NLA_F_NESTED);
         fill(self);
         self.close(start);
         self
     }
 
+    /// Puts a nest whose content is there already.
+    pub(crate) fn nested(&mut self, kind: u16, content: &[u8]) -> &mut Self {
+        self.put(kind | NLA_F_NESTED, content)
+    }
+
     /// Puts another list behind this one.
-    pub(super) fn append(&mut self, other: &Self) {
+    pub(crate) fn append(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -68,47 +73,47 @@ impl Attrs {
 
 /// Attributes to be read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Read<'a>(pub(super) &'a [u8]);
+pub(crate) struct Read<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Read<'a> {
     /// Every attribute's number and value, in order.
-    pub(super) fn each(self) -> impl Iterator<Item = (u16, &'a [u8])> {
+    pub(crate) fn each(self) -> impl Iterator<Item = (u16, &'a [u8])> {
         attributes(self.0)
     }
 
     /// The value of the first attribute of this number.
-    pub(super) fn get(self, kind: u16) -> Option<&'a [u8]> {
+    pub(crate) fn get(self, kind: u16) -> Option<&'a [u8]> {
         self.each()
             .find(|(k, _)| *k == kind)
             .map(|(_, value)| value)
     }
 
-    pub(super) fn nested(self, kind: u16) -> Option<Self> {
+    pub(crate) fn nested(self, kind: u16) -> Option<Self> {
         self.get(kind).map(Self)
     }
 
-    pub(super) fn be32(self, kind: u16) -> Option<u32> {
+    pub(crate) fn be32(self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
-    pub(super) fn be64(self, kind: u16) -> Option<u64> {
+    pub(crate) fn be64(self, kind: u16) -> Option<u64> {
         Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
     }
 
     /// A text up to its terminator; what is not UTF-8 is shown as such.
-    pub(super) fn text(self, kind: u16) -> Option<String> {
+    pub(crate) fn text(self, kind: u16) -> Option<String> {
         self.get(kind).map(text)
     }
 }
 
 /// Bytes up to the first zero, as text.
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 /// Looks up a comment among the type-length-value triples of nftables' user data, where every object has its own number.
-pub(super) fn comment(udata: &[u8], kind: u8) -> Option<String> {
+pub(crate) fn comment(udata: &[u8], kind: u8) -> Option<String> {
     let mut rest = udata;
     while let [k, len, tail @ ..] = rest {
         let value = tail.get(..usize::from(*len))?;
@@ -121,7 +126,7 @@ pub(super) fn comment(udata: &[u8], kind: u8) -> Option<String> {
 }
 
 /// A comment as user data; cut to what nft(8) itself allows.
-pub(super) fn udata(kind: u8, comment: &str) -> Vec<u8> {
+pub(crate) fn udata(kind: u8, comment: &str) -> Vec<u8> {
     const NFTNL_UDATA_COMMENT_MAXLEN: usize = 128;
     let text = &comment[..comment.floor_char_boundary(NFTNL_UDATA_COMMENT_MAXLEN - 1)];
     let length = u8::try_from(text.len() + 1).unwrap_or(u8::MAX);

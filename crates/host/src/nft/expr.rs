@@ -17,6 +17,12 @@ pub(super) struct Field {
     pub(super) bytes: u8,
 }
 
+/// Where TCP, UDP and SCTP have the destination port.
+const DESTINATION_PORT: Field = Field {
+    offset: 2,
+    bytes: 2,
+};
+
 /// Where the source address stands.
 pub(super) fn source(family: Family) -> Field {
     match family {
@@ -55,7 +61,7 @@ pub(super) fn encode(family: TableFamily, rule: &Rule) -> Option<Attrs> {
     for condition in &rule.matches {
         program.condition(condition)?;
     }
-    program.verdict(rule.verdict);
+    program.verdict(rule.verdict)?;
     Some(program.out)
 }
 
@@ -84,13 +90,15 @@ impl Program {
             Match::Destination(is, net) => self.prefix(*is, *net, destination)?,
             Match::SourceIn(is, set) => self.member(*is, *set, source)?,
             Match::DestinationIn(is, set) => self.member(*is, *set, destination)?,
+            Match::PairIn(set) => self.pair(*set)?,
+            Match::ToThisNode => self.local_destination(),
             Match::NoReversePath => self.no_reverse_path(),
             Match::Dnat => self.dnat(),
         }
         Some(())
     }
 
-    fn verdict(&mut self, verdict: Verdict) {
+    fn verdict(&mut self, verdict: Verdict) -> Option<()> {
         match verdict {
             Verdict::Accept => self.immediate(NF_ACCEPT),
             Verdict::Drop => {
@@ -102,7 +110,54 @@ impl Program {
             Verdict::Masquerade => self.expr("masq", |e| {
                 e.be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
             }),
+            Verdict::Dnat(map) => self.lead(map)?,
         }
+        Some(())
+    }
+
+    /// Puts what the map is asked for into one register after another, and takes address and port out of the same.
+    fn lead(&mut self, map: Set) -> Option<()> {
+        let (family, at) = match map.kind() {
+            SetKind::Ports(family) => (family, false),
+            SetKind::PortsAt(family) => (family, true),
+            SetKind::Prefixes(_)
+            | SetKind::Addresses(_)
+            | SetKind::Interfaces
+            | SetKind::Pairs(_) => return None,
+        };
+        let address = destination(family);
+        let behind = NFT_REG32_00 + u32::from(address.bytes) / 4;
+        let mut next = NFT_REG32_00;
+        if at {
+            self.address(family, &address)?;
+            next = behind;
+        }
+        self.load_meta(NFT_META_L4PROTO, next);
+        self.load(NFT_PAYLOAD_TRANSPORT_HEADER, &DESTINATION_PORT, next + 1);
+        self.expr("lookup", |e| {
+            e.text(NFTA_LOOKUP_SET, map.name())
+                .be32(NFTA_LOOKUP_SREG, NFT_REG_1)
+                .be32(NFTA_LOOKUP_DREG, NFT_REG_1);
+        });
+        self.expr("nat", |e| {
+            e.be32(NFTA_NAT_TYPE, NFT_NAT_DNAT)
+                .be32(NFTA_NAT_FAMILY, u32::from(nfproto(family)))
+                .be32(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1)
+                .be32(NFTA_NAT_REG_PROTO_MIN, behind);
+        });
+        Some(())
+    }
+
+    fn pair(&mut self, set: Set) -> Option<()> {
+        let SetKind::Pairs(family) = set.kind() else {
+            return None;
+        };
+        let second = destination(family);
+        let behind = NFT_REG32_00 + u32::from(second.bytes) / 4;
+        self.address(family, &source(family))?;
+        self.load(NFT_PAYLOAD_NETWORK_HEADER, &second, behind);
+        self.lookup(Is::In, set);
+        Some(())
     }
 
     fn prefix(&mut self, is: Is, net: IpNet, field: fn(Family) -> Field) -> Option<()> {
@@ -134,13 +189,26 @@ impl Program {
             self.compare(Is::In, &[nfproto(family)]);
             self.known = Some(family);
         }
+        self.load(NFT_PAYLOAD_NETWORK_HEADER, field, NFT_REG_1);
+        Some(())
+    }
+
+    fn load(&mut self, header: u32, field: &Field, register: u32) {
         self.expr("payload", |e| {
-            e.be32(NFTA_PAYLOAD_DREG, NFT_REG_1)
-                .be32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER)
+            e.be32(NFTA_PAYLOAD_DREG, register)
+                .be32(NFTA_PAYLOAD_BASE, header)
                 .be32(NFTA_PAYLOAD_OFFSET, field.offset)
                 .be32(NFTA_PAYLOAD_LEN, u32::from(field.bytes));
         });
-        Some(())
+    }
+
+    fn local_destination(&mut self) {
+        self.expr("fib", |e| {
+            e.be32(NFTA_FIB_DREG, NFT_REG_1)
+                .be32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE)
+                .be32(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+        });
+        self.compare(Is::In, &RTN_LOCAL.to_ne_bytes());
     }
 
     fn no_reverse_path(&mut self) {
@@ -166,8 +234,12 @@ impl Program {
     }
 
     fn meta(&mut self, key: u32) {
+        self.load_meta(key, NFT_REG_1);
+    }
+
+    fn load_meta(&mut self, key: u32, register: u32) {
         self.expr("meta", |e| {
-            e.be32(NFTA_META_DREG, NFT_REG_1).be32(NFTA_META_KEY, key);
+            e.be32(NFTA_META_DREG, register).be32(NFTA_META_KEY, key);
         });
     }
 

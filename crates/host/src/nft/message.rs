@@ -14,19 +14,24 @@ const NFGENMSG: usize = 4;
 
 /// A message to the kernel.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// Subsystem and message number.
     kind: u16,
     family: u8,
     resource: u16,
-    pub(super) attrs: Attrs,
+    pub(crate) attrs: Attrs,
 }
 
 impl Message {
     /// A message of `NFT_MSG_*` about a table of this family.
     pub(super) fn new(message: u16, family: u8) -> Self {
+        Self::of(NFNL_SUBSYS_NFTABLES, message, family)
+    }
+
+    /// A message of any subsystem.
+    pub(crate) fn of(subsystem: u16, message: u16, family: u8) -> Self {
         Self {
-            kind: NFNL_SUBSYS_NFTABLES << 8 | message,
+            kind: subsystem << 8 | message,
             family,
             resource: 0,
             attrs: Attrs::default(),
@@ -75,7 +80,7 @@ impl NetlinkSerializable for Message {
 }
 
 /// What a received message says: the family of its table, and its attributes.
-pub(super) fn read(raw: Raw<'_>) -> Option<(u8, Read<'_>)> {
+pub(crate) fn read(raw: Raw<'_>) -> Option<(u8, Read<'_>)> {
     let (header, attrs) = raw.body.split_at_checked(NFGENMSG)?;
     Some((header[0], Read(attrs)))
 }

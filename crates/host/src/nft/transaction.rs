@@ -12,7 +12,7 @@ use super::set;
 use crate::netlink::Batch;
 use model::change::Change;
 use model::firewall::{Chain, ChainRef, Hook, Rule, Set, TABLE, Table, TableFamily};
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
 /// Messages that are sent together, each with the change that it belongs to.
 #[derive(Default)]
@@ -55,6 +55,7 @@ impl Transaction {
             | Change::RemoveRoute(_)
             | Change::AddNeighbour(_)
             | Change::RemoveNeighbour(_)
+            | Change::ForgetFlows(_)
             | Change::WriteConflist(_) => return None,
         }
         Some(())
@@ -101,10 +102,11 @@ impl Transaction {
         set: Set,
         elements: impl IntoIterator<Item = &'a model::firewall::Element>,
     ) -> Option<()> {
-        let flags = if kind == NFT_MSG_NEWSETELEM {
-            NLM_F_CREATE
-        } else {
-            0
+        let flags = match kind {
+            // What is there may be another's.
+            NFT_MSG_NEWSETELEM if set.is_owned() => NLM_F_CREATE | NLM_F_EXCL,
+            NFT_MSG_NEWSETELEM => NLM_F_CREATE,
+            _ => 0,
         };
         for message in set::change(kind, set, elements)? {
             self.push(&message, flags);
@@ -152,6 +154,7 @@ pub(super) fn our_table(kind: u16) -> Message {
 fn new_chain(chain: &Chain) -> Message {
     let hook = match chain.hook {
         Hook::Prerouting => NF_INET_PRE_ROUTING,
+        Hook::Output => NF_INET_LOCAL_OUT,
         Hook::Input => NF_INET_LOCAL_IN,
         Hook::Forward => NF_INET_FORWARD,
         Hook::Postrouting => NF_INET_POST_ROUTING,

@@ -176,6 +176,11 @@ pub(super) fn lookup(raw: Raw<'_>) -> Option<(u32, Option<IpAddr>)> {
     }
 }
 
+/// Reads the answer to a lookup: whether the address is one of this machine's.
+pub(super) fn is_own(raw: Raw<'_>) -> bool {
+    raw.body.get(7) == Some(&RTN_LOCAL)
+}
+
 /// The link's index and the gateway.
 fn way(raw: Raw<'_>) -> Option<(u32, Option<IpAddr>)> {
     let get = |kind| value(raw.attributes(RTMSG), kind);

@@ -83,6 +83,7 @@ pub(super) fn messages(
         | Change::RemoveElements(..)
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
+        | Change::ForgetFlows(_)
         | Change::WriteConflist(_) => {
             return Err(Refusal::Wrong("this is no change of rtnetlink's"));
         }
@@ -111,6 +112,7 @@ pub(super) fn needs(change: &Change) -> Option<&IfName> {
         | Change::RemoveElements(..)
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
+        | Change::ForgetFlows(_)
         | Change::WriteConflist(_) => None,
     }
 }

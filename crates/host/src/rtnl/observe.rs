@@ -87,6 +87,22 @@ impl Rtnl {
         }))
     }
 
+    /// Whether packets to `ip` are for this node.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn is_own(&mut self, ip: IpAddr) -> Result<bool, Error> {
+        let answer = self
+            .socket
+            .get(&format!("get route to {ip}"), &way_to(ip), |raw| {
+                Some(decode::is_own(raw))
+            });
+        match answer {
+            Err(error) if error.errno().is_some_and(is_no_way) => Ok(false),
+            other => other,
+        }
+    }
+
     /// The node's own links, addresses and routes, and how it would reach each of `lookups`.
     ///
     /// # Errors
@@ -162,18 +178,10 @@ impl Rtnl {
         ip: IpAddr,
         names: &BTreeMap<u32, IfName>,
     ) -> Result<Option<Lookup>, Error> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = match ip {
-            IpAddr::V4(_) => AddressFamily::Inet,
-            IpAddr::V6(_) => AddressFamily::Inet6,
-        };
-        message.header.destination_prefix_length = host_prefix(ip).prefix_len();
-        message.attributes = vec![RouteAttribute::Destination(ip.into())];
-        let message = RouteNetlinkMessage::GetRoute(message);
         let operation = format!("get route to {ip}");
         let answer = self
             .socket
-            .get(&operation, &message, |raw| Some(decode::lookup(raw)));
+            .get(&operation, &way_to(ip), |raw| Some(decode::lookup(raw)));
         match answer {
             Ok(found) => Ok(found.and_then(|(index, gateway)| {
                 let dev = names.get(&index)?.clone();
@@ -197,6 +205,18 @@ fn is_no_way(errno: Errno) -> bool {
         Errno::OPNOTSUPP,
     ]
     .contains(&errno)
+}
+
+/// The question how the kernel would reach `ip`.
+fn way_to(ip: IpAddr) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = match ip {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.destination_prefix_length = host_prefix(ip).prefix_len();
+    message.attributes = vec![RouteAttribute::Destination(ip.into())];
+    RouteNetlinkMessage::GetRoute(message)
 }
 
 fn without_statistics() -> LinkMessage {

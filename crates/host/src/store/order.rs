@@ -15,16 +15,17 @@ const LENGTH: usize = 16 + 1 + 10;
 pub(super) const FILE: &str = "in-order";
 
 impl Store {
-    /// The generation that was last found in order, if whoever found it so had this mark.
+    /// The generation that was last found in order, and the mark of whoever found it so.
     #[must_use]
-    pub fn in_order(&self, mark: u64) -> Option<u32> {
+    pub fn in_order(&self) -> Option<(u64, u32)> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(&self.folder, FILE, flags, Mode::empty()).ok()?;
         let mut bytes = [0; LENGTH];
         let length = pread(&file, &mut bytes, 0).ok()?;
         let text = std::str::from_utf8(&bytes[..length]).ok()?;
-        let generation = text.strip_prefix(&format!("{mark:016x} "))?;
-        generation.trim_end().parse().ok()
+        let (mark, generation) = text.split_once(' ')?;
+        let mark = u64::from_str_radix(mark, 16).ok()?;
+        Some((mark, generation.trim_end().parse().ok()?))
     }
 
     /// Remembers that everything was in order at this generation.

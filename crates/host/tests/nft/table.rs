@@ -13,7 +13,9 @@ fn a_put_table_is_listed_by_nft_as_it_prints_itself() {
             "{listing}"
         );
         for set in Set::ALL {
-            assert!(listing.contains(&format!("set {set} {{")), "{listing}");
+            let is_map = matches!(set, Set::Ports(_) | Set::PortsAt(_));
+            let kind = if is_map { "map" } else { "set" };
+            assert!(listing.contains(&format!("{kind} {set} {{")), "{listing}");
         }
         for chain in &table.chains {
             let (_, rest) = listing

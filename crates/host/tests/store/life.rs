@@ -35,7 +35,7 @@ fn another_boot_forgets_everything() {
     let store = place.store();
     assert!(store.attachments().unwrap().is_empty());
     assert!(store.leases().unwrap().is_empty());
-    assert_eq!(store.in_order(1), None);
+    assert_eq!(store.in_order(), None);
     assert!(
         new(&store, &attachment("c9", &[]))
             .lease(ip("10.0.0.2"))

@@ -341,10 +341,10 @@ pub(super) const CONFIGURATIONS: &[Wrong] = &[
         &["link lo is no bridge"],
     ),
     keys(
-        "ports asked for",
+        "a bandwidth asked for",
         &Kind::BOTH,
-        &[("runtimeConfig", r#"{"portMappings":[{"HostPort":1}]}"#)],
+        &[("runtimeConfig", r#"{"bandwidth":{"IngressRate":1000}}"#)],
         2,
-        &["runtimeConfig.portMappings"],
+        &["runtimeConfig.bandwidth"],
     ),
 ];

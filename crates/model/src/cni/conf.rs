@@ -4,10 +4,14 @@
 //! is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; what a runtime
 //! asks for below `runtimeConfig` and is not served is an error, never silently ignored.
 
+mod listed;
+mod ports;
+
 use super::{CniError, Code, Version};
 use crate::addr::{Family, PodRange, parse_prefix};
 use crate::attachment::Mode;
 use crate::name::{ContainerId, IfName, NetworkName};
+use crate::ports::PortMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -30,7 +34,7 @@ const BRIDGE: &str = "cni0";
 const BASH_CNI_LOG: &str = "/var/log/bash-cni-plugin.log";
 
 /// Keys below `runtimeConfig` that ask for something which is not served.
-const NOT_SERVED: [&str; 5] = ["portMappings", "bandwidth", "ips", "mac", "ipRanges"];
+const NOT_SERVED: [&str; 4] = ["bandwidth", "ips", "mac", "ipRanges"];
 
 /// What every verb needs: enough to find the records and to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub struct NetConf {
     pub mtu: Option<u32>,
     /// Whether the plugin itself puts the node in order, because no agent does.
     pub alone: bool,
+    /// Ports of the node that lead to the pod.
+    pub ports: Vec<PortMap>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +108,7 @@ impl Valid {
             name,
             log,
             previous,
-            attachments: attachments(&object)?,
+            attachments: listed::read(&object)?,
             kind,
             object,
         })
@@ -137,10 +143,11 @@ impl Valid {
     pub fn network(&self) -> Result<NetConf, CniError> {
         self.refuse_unserved()?;
         let mut wrong = Vec::new();
-        let conf = match self.kind {
+        let mut conf = match self.kind {
             Kind::Podwire => self.podwire(&mut wrong),
             Kind::BashCni => self.bash_cni(&mut wrong),
         };
+        conf.ports = ports::read(&self.object, &conf.ranges, &mut wrong);
         if wrong.is_empty() {
             return Ok(conf);
         }
@@ -201,6 +208,7 @@ impl Valid {
             prefixes,
             mtu,
             alone: false,
+            ports: Vec::new(),
         }
     }
 
@@ -236,6 +244,7 @@ impl Valid {
             prefixes,
             mtu: self.mtu(wrong),
             alone: true,
+            ports: Vec::new(),
         }
     }
 
@@ -350,31 +359,6 @@ fn kind(name: &str) -> Result<Kind, CniError> {
                 .details("served types: podwire, bash-cni"),
         ),
     }
-}
-
-fn attachments(
-    object: &Map<String, Value>,
-) -> Result<Option<Vec<(ContainerId, IfName)>>, CniError> {
-    let list =
-        get(object, "cni.dev/valid-attachments").or_else(|| get(object, "cni.dev/attachments"));
-    let Some(list) = list.filter(|value| !value.is_null()) else {
-        return Ok(None);
-    };
-    let bad = || {
-        CniError::new(
-            Code::Config,
-            "cni.dev/valid-attachments is no list of containerID and ifname",
-        )
-    };
-    let mut valid = Vec::new();
-    for entry in list.as_array().ok_or_else(bad)? {
-        let entry = entry.as_object().ok_or_else(bad)?;
-        let container =
-            ContainerId::new(text(entry, "containerID").ok_or_else(bad)?).map_err(|_| bad())?;
-        let ifname = IfName::new(text(entry, "ifname").ok_or_else(bad)?).map_err(|_| bad())?;
-        valid.push((container, ifname));
-    }
-    Ok(Some(valid))
 }
 
 /// A key in any ASCII case: some runtimes write it as their own structs are called. The exact spelling wins.

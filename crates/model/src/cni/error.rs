@@ -33,6 +33,8 @@ pub enum Code {
     Different = 101,
     /// An interface or address that is not ours is in the way.
     InTheWay = 102,
+    /// Another attachment has the host port.
+    PortTaken = 103,
 }
 
 /// An error as the runtime gets it.

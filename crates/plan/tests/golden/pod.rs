@@ -35,11 +35,12 @@ fn attachment(mode: Mode, addresses: &[(&str, &str)]) -> Attachment {
             name: "web-0".into(),
             uid: String::new(),
         }),
+        ports: Vec::new(),
         born: 1,
     }
 }
 
-fn routed() -> Attachment {
+pub(super) fn routed() -> Attachment {
     let addresses = [
         ("10.244.0.2", "10.244.0.0/24"),
         ("fd00:10:244::2", "fd00:10:244::/64"),
@@ -47,7 +48,7 @@ fn routed() -> Attachment {
     attachment(Mode::Routed, &addresses)
 }
 
-fn bridged() -> Attachment {
+pub(super) fn bridged() -> Attachment {
     let addresses = [("10.240.0.2", "10.240.0.0/24")];
     attachment(Mode::Bridge(dev("cni0")), &addresses)
 }

@@ -44,7 +44,7 @@ fn needed(
                 BTreeSet::from([Match::Destination(Is::In, *net)]),
             ],
             Hook::Input => [from("pw*"), from(bridge.as_str())],
-            Hook::Prerouting | Hook::Postrouting => panic!("not one of these"),
+            Hook::Prerouting | Hook::Output | Hook::Postrouting => panic!("not one of these"),
         }
     });
     rules.collect()

@@ -36,6 +36,7 @@ fn confs() -> impl Strategy<Value = NetConf> {
                 prefixes: Vec::from([net(wide)]),
                 mtu: None,
                 alone,
+                ports: Vec::new(),
             }
         })
 }

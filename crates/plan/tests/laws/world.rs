@@ -273,6 +273,8 @@ pub(crate) fn elements() -> impl Strategy<Value = Elements> {
                 SetKind::Interfaces => (0..names)
                     .map(|i| Element::Interface(dev(&format!("br{i}"))))
                     .collect(),
+                // Host ports come from attachments: see `ports`.
+                SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) => BTreeSet::new(),
             };
             if !held.is_empty() {
                 elements.insert(set, held);

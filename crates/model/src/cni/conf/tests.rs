@@ -131,10 +131,10 @@ fn an_absent_version_means_the_oldest_and_an_unknown_one_is_refused() {
 
 #[test]
 fn what_a_runtime_asks_for_and_is_not_served_is_refused_by_name() {
-    let asks = r#","ranges":["10.244.0.0/24"],"runtimeConfig":{"PortMappings":[{"HostPort":80}]}"#;
+    let asks = r#","ranges":["10.244.0.0/24"],"runtimeConfig":{"Bandwidth":{"IngressRate":80}}"#;
     let error = podwire(asks).unwrap_err();
     assert_eq!(error.code, Code::Unsupported);
-    assert!(error.msg.contains("PortMappings"), "{}", error.msg);
+    assert!(error.msg.contains("Bandwidth"), "{}", error.msg);
     let asks_nothing = r#","ranges":["10.244.0.0/24"],"runtimeConfig":{"portMappings":[],"dns":{"servers":["9.9.9.9"]}}"#;
     assert!(podwire(asks_nothing).is_ok());
 }
@@ -163,4 +163,86 @@ fn a_verb_that_the_version_lacks_has_code_one() {
         conf.must_know("CHECK", Version::V0_4_0).unwrap_err().code,
         Code::IncompatibleVersion
     );
+}
+
+/// The host ports of a configuration with both families, as people write them, each with the pod's port.
+fn ports(runtime: &str) -> Result<Vec<String>, CniError> {
+    let conf = podwire(&format!(
+        r#","ranges":["10.244.0.0/24","fd00:10:244::/64"],{runtime}"#
+    ))?;
+    let shown = conf.ports.iter();
+    Ok(shown
+        .map(|map| format!("{map}>{}", map.container_port))
+        .collect())
+}
+
+#[test]
+fn host_ports_are_read_in_the_case_of_every_runtime() {
+    let camel = r#""runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"},
+        {"hostPort":53,"containerPort":5353,"protocol":"UDP","hostIP":"192.0.2.1"}]}"#;
+    let go = r#""RuntimeConfig":{"PortMappings":[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":""},
+        {"HostPort":53,"ContainerPort":5353,"Protocol":"udp","HostIP":"192.0.2.1"}]}"#;
+    let wanted = ["8080/tcp>80", "192.0.2.1:53/udp>5353"];
+    assert_eq!(ports(camel).unwrap(), wanted);
+    assert_eq!(ports(go).unwrap(), wanted);
+}
+
+#[test]
+fn an_entry_without_a_host_port_asks_for_nothing_and_without_a_protocol_for_tcp() {
+    let runtime = r#""runtimeConfig":{"portMappings":[{"containerPort":80},{"hostPort":0,"containerPort":81},
+        {"hostPort":82,"containerPort":82},{"hostPort":83,"containerPort":83,"protocol":"","hostIP":"0.0.0.0"},
+        {"hostPort":83,"containerPort":83,"protocol":"Sctp","hostIP":"::"}]}"#;
+    let wanted = ["82/tcp>82", "0.0.0.0:83/tcp>83", "[::]:83/sctp>83"];
+    assert_eq!(ports(runtime).unwrap(), wanted);
+}
+
+#[test]
+fn wrong_host_ports_are_all_named() {
+    let wrong = r#""runtimeConfig":{"portMappings":[
+        {"hostPort":70000,"containerPort":80},{"hostPort":"80","containerPort":80},{"hostPort":-1,"containerPort":80},
+        {"hostPort":1},{"hostPort":1,"containerPort":0},{"hostPort":2,"containerPort":2,"protocol":"icmp"},
+        {"hostPort":3,"containerPort":3,"hostIP":"here"},{"hostPort":4,"containerPort":4,"hostIP":"::1"},
+        {"hostPort":5,"containerPort":5,"hostIP":"224.0.0.1"},7]}"#;
+    let error = ports(wrong).unwrap_err();
+    assert_eq!(error.code, Code::Config);
+    for part in [
+        "hostPort 70000 is no port",
+        "hostPort \"80\" is no port",
+        "hostPort -1 is no port",
+        "containerPort is missing",
+        "containerPort 0 is no port",
+        "protocol \"icmp\" is none of tcp, udp, sctp",
+        "hostIP \"here\" is no address",
+        "hostIP ::1 cannot be served",
+        "hostIP 224.0.0.1 is multicast",
+        "portMappings: 7: it is no object",
+    ] {
+        assert!(error.msg.contains(part), "{part:?} is not in {}", error.msg);
+    }
+}
+
+#[test]
+fn a_host_port_that_is_asked_for_twice_is_refused() {
+    for (one, other) in [("", "0.0.0.0"), ("192.0.2.1", "192.0.2.1"), ("", "")] {
+        let runtime = format!(
+            r#""runtimeConfig":{{"portMappings":[{{"hostPort":80,"containerPort":80,"hostIP":"{one}"}},
+            {{"hostPort":80,"containerPort":81,"hostIP":"{other}"}}]}}"#
+        );
+        let error = ports(&runtime).unwrap_err();
+        assert!(error.msg.contains("is asked for twice"), "{error}");
+    }
+}
+
+#[test]
+fn a_host_ip_of_a_family_that_the_pods_do_not_have_is_refused() {
+    let asked = |host_ip: &str| {
+        podwire(&format!(
+            r#","ranges":["10.244.0.0/24"],"runtimeConfig":{{"portMappings":[{{"hostPort":80,"containerPort":80,"hostIP":"{host_ip}"}}]}}"#
+        ))
+    };
+    for host_ip in ["::", "2001:db8::1"] {
+        let error = asked(host_ip).unwrap_err();
+        assert!(error.msg.contains("no IPv6 address"), "{error}");
+    }
+    assert_eq!(asked("").unwrap().ports.len(), 1);
 }
