@@ -72,7 +72,8 @@ fn with_debug_the_steps_and_their_times_are_there() -> Result<()> {
                 ensure!(
                     names
                         == [
-                            "read", "open", "record", "node", "lease", "link", "pod", "ways"
+                            "read", "open", "record", "node", "lease", "link", "pod", "ways",
+                            "ports",
                         ],
                     "{line}"
                 );
