@@ -252,6 +252,7 @@ impl Control {
                     cluster.nodes.len()
                 );
                 self.cluster = Some(Arc::new(cluster));
+                self.pace.news();
                 true
             }
             Reading::Told => true,
