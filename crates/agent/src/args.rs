@@ -60,6 +60,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = host::store::ROOT)]
     pub(crate) run_dir: PathBuf,
 
+    /// Put the plugin, podwire-cni beside this program, into this folder under the name that configurations call it by
+    #[arg(long, value_name = "DIR")]
+    pub(crate) install_plugin: Option<PathBuf>,
+
     /// Where /proc/sys/net can be written; in a container a mount of it
     #[arg(long, value_name = "DIR", default_value = "/proc/sys/net")]
     pub(crate) proc_sys_net: PathBuf,

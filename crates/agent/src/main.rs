@@ -36,6 +36,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// hand, such as `10-bash-cni-plugin.conf`, stays in force.
 const CONFLIST: &str = "10-podwire.conflist";
 
+/// The plugin's program, and the name by which the conflist calls it.
+const PLUGIN: &str = "podwire-cni";
+const CALLED: &str = "podwire";
+
 /// How often the lock is tried: somebody who only asks who is in charge holds it for a moment.
 const TRIES: usize = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
@@ -76,6 +80,9 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         let end = End::listen()?;
         let _charge = take_charge(&args.run_dir).await?;
+        if let Some(folder) = &args.install_plugin {
+            install_plugin(folder)?;
+        }
         let kernel = Kernel::start(place(args, &own))?;
         let network = match &cluster {
             Some(cluster) => cluster.network.clone(),
@@ -118,6 +125,18 @@ fn open(args: &Args, own: &NodeName) -> Result<(Source, Option<Cluster>), Vec<St
         }
         None => Ok((Source::kube(args.access(), args.settings(own)), None)),
     }
+}
+
+/// Before the conflist can be there: the runtime must find the program that it names.
+fn install_plugin(folder: &Path) -> Result<()> {
+    let own = std::env::current_exe().context("find this program's folder")?;
+    let place = folder.join(CALLED);
+    let is_new = host::program::put(&own.with_file_name(PLUGIN), &place)
+        .context("--install-plugin cannot be done")?;
+    if is_new {
+        info!("the plugin is installed: {}", place.display());
+    }
+    Ok(())
 }
 
 /// The first thing that a source tells of the cluster.
