@@ -29,6 +29,8 @@ impl Access {
             config.cluster_url = there.cluster_url;
         }
         config.connect_timeout = Some(CONNECT);
+        // HTTPS_PROXY is for what is far away, and kube would take it without asking NO_PROXY.
+        config.proxy_url = None;
         // Whoever asks waits between two attempts himself, and says what is wrong meanwhile.
         config.default_retry = false;
         Client::try_from(config).map_err(|error| chain(&error))
