@@ -4,6 +4,7 @@
 //! benchmark's floor. Packages are built one at a time, because cargo would give each the features that any other one
 //! asks for, and then the plugin's bytes would depend on the agent. Files are replaced by rename: a running one stays whole.
 
+use std::env;
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,9 @@ use std::process;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{cargo, run as run_command, say};
-use crate::{install, workspace};
+use crate::install::{self, Program};
+use crate::shell::{cargo, find_program, run as run_command, say};
+use crate::workspace;
 
 /// The plugin's names: each is a `type` that a CNI configuration may ask for.
 const PLUGIN_NAMES: [&str; 2] = ["podwire", "bash-cni"];
@@ -22,6 +24,12 @@ const PLUGIN_LIMIT: u64 = 1_600_000;
 
 /// Package and program.
 const PROGRAMS: [(&str, &str); 3] = [("cni", PLUGIN), ("agent", "podwired"), ("ctl", "podwire")];
+/// Of Debian's musl-tools.
+const MUSL_GCC: &str = "musl-gcc";
+const GCC: Program = Program {
+    name: "gcc",
+    package: "gcc",
+};
 /// What the benchmark measures against: the same kernel objects, and nothing else.
 const FLOOR: (&str, &str) = ("lab", "floor");
 
@@ -58,7 +66,7 @@ pub(crate) fn directory(name: &str) -> PathBuf {
 }
 
 fn build(target: &str, package: &str, program: &str) -> Result<()> {
-    run_command(&mut cargo([
+    let mut command = cargo([
         "build",
         "--release",
         "--target",
@@ -67,7 +75,25 @@ fn build(target: &str, package: &str, program: &str) -> Result<()> {
         package,
         "--bin",
         program,
-    ]))
+    ]);
+    if let Some((name, compiler)) = c_compiler(target)? {
+        command.env(name, compiler);
+    }
+    run_command(&mut command)
+}
+
+/// The C compiler for the agent's cryptography (ring), as its build script wants to be told; none where the user has done
+/// so. It takes no header and no function of a C library from it, so that the one that links all other programs will do.
+fn c_compiler(target: &str) -> Result<Option<(String, String)>> {
+    let name = format!("CC_{}", target.replace('-', "_"));
+    if env::var_os(&name).is_some() {
+        return Ok(None);
+    }
+    if find_program(MUSL_GCC).is_some() {
+        return Ok(Some((name, MUSL_GCC.to_owned())));
+    }
+    install::programs(&[GCC])?;
+    Ok(Some((name, GCC.name.to_owned())))
 }
 
 /// Puts a program in its place and says how big it is.

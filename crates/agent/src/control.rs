@@ -10,13 +10,13 @@ pub(crate) use told::line;
 use crate::kernel::Kernel;
 use crate::pace::{Outcome, Pace};
 use crate::report::Report;
-use crate::source::{Reading, Source};
+use crate::source::{Health, Reading, Source};
 use crate::wake::{Cause, Wake};
 use anyhow::Result;
 use host::Error;
 use model::change::Change;
 use model::cluster::Cluster;
-use model::name::NodeName;
+use model::name::{NetworkName, NodeName};
 use model::state::HostState;
 use model::status::{Finding, Status};
 use plan::node::{Plan, plan};
@@ -35,7 +35,8 @@ const LOOKS: usize = 5;
 /// The agent at work.
 pub(crate) struct Control {
     source: Source,
-    cluster: Arc<Cluster>,
+    /// None as long as the source has not told.
+    cluster: Option<Arc<Cluster>>,
     kernel: Kernel,
     wake: Wake,
     report: Report,
@@ -44,20 +45,22 @@ pub(crate) struct Control {
     told: Told,
     started: Instant,
     ready: bool,
+    /// Whether the last round found nothing more to do.
+    settled: bool,
 }
 
 impl Control {
     /// Takes over what `main` has opened.
     pub(crate) fn new(
-        (source, cluster): (Source, Cluster),
-        own: &NodeName,
+        (source, cluster): (Source, Option<Cluster>),
+        (own, network): (&NodeName, NetworkName),
         kernel: Kernel,
         (run, conf): (&Path, &Path),
     ) -> Result<Self> {
         Ok(Self {
             status: Status {
                 node: own.clone(),
-                network: cluster.network.clone(),
+                network,
                 ranges: Vec::new(),
                 peers: Vec::new(),
                 table: None,
@@ -67,7 +70,7 @@ impl Control {
                 pid: std::process::id(),
             },
             source,
-            cluster: Arc::new(cluster),
+            cluster: cluster.map(Arc::new),
             wake: Wake::open(run, conf, kernel.ports())?,
             kernel,
             report: Report::below(run),
@@ -75,6 +78,7 @@ impl Control {
             told: Told::default(),
             started: Instant::now(),
             ready: false,
+            settled: false,
         })
     }
 
@@ -93,19 +97,23 @@ impl Control {
     async fn round(&mut self) -> Result<(Outcome, Vec<Finding>)> {
         let mut outcome = Outcome::InOrder;
         let mut findings = Vec::new();
+        let Some(cluster) = self.cluster.clone() else {
+            return Ok((outcome, findings));
+        };
+        self.settled = false;
         for look in 1..=LOOKS {
-            let have = match self.kernel.observe(&self.cluster).await? {
+            let have = match self.kernel.observe(&cluster).await? {
                 Ok(have) => have,
                 Err(error) => return Ok((Outcome::Failed, vec![told::failure(&error)])),
             };
-            let plan = plan(&self.cluster, &self.status.node, &have);
+            let plan = plan(&cluster, &self.status.node, &have);
             debug!(
                 "look {look}: ruleset generation {}, {} changes",
                 have.generation,
                 plan.changes.len()
             );
             findings.clone_from(&plan.findings);
-            self.note(&plan, &have);
+            self.note(&cluster, &plan, &have);
             let done = plan.changes.is_empty();
             let changes = if done {
                 plan.conflist.into_iter().collect()
@@ -123,6 +131,7 @@ impl Control {
             }
             if done {
                 self.status.generation = have.generation;
+                self.settled = true;
                 self.became_ready();
                 return Ok((outcome, findings));
             }
@@ -154,16 +163,16 @@ impl Control {
         Ok(errors)
     }
 
-    fn note(&mut self, plan: &Plan, have: &HostState) {
-        let me = self.cluster.nodes.get(&self.status.node);
-        self.status.network = self.cluster.network.clone();
+    fn note(&mut self, cluster: &Cluster, plan: &Plan, have: &HostState) {
+        let me = cluster.nodes.get(&self.status.node);
+        self.status.network = cluster.network.clone();
         self.status.ranges = me.map(|me| me.ranges.clone()).unwrap_or_default();
         self.status.peers.clone_from(&plan.peers);
         self.status.table = have.table.as_ref().map(|table| table.version.clone());
     }
 
     fn became_ready(&mut self) {
-        if !self.ready {
+        if !self.ready && !self.status.ranges.is_empty() {
             self.ready = true;
             info!("ready: node {} is in order", self.status.node);
         }
@@ -171,7 +180,9 @@ impl Control {
 
     fn tell(&mut self, outcome: Outcome, mut findings: Vec<Finding>) {
         debug!("round: {outcome:?}");
-        findings.extend(self.source.findings());
+        let told = self.source.findings();
+        self.source.hear(self.health(outcome, &findings, &told));
+        findings.extend(told);
         if self.pace.is_strife() {
             findings.push(told::strife());
         }
@@ -182,42 +193,69 @@ impl Control {
         }
     }
 
-    /// Waits until the next round is due, and reads the cluster's file if that may have changed.
+    /// How the node is, for those outside who wait for it. What is wrong elsewhere does not count.
+    fn health(&self, outcome: Outcome, findings: &[Finding], told: &[Finding]) -> Health {
+        let known = self.cluster.as_deref();
+        let Some(me) = known.and_then(|cluster| cluster.nodes.get(&self.status.node)) else {
+            return Health::Unknown;
+        };
+        let why = |findings: &[Finding], else_: &str| {
+            let last = findings.last().map(|finding| finding.what.clone());
+            Health::Out(last.unwrap_or_else(|| else_.to_owned()))
+        };
+        match outcome {
+            // What could not be done is told last.
+            Outcome::Failed => why(findings, "the node could not be put in order"),
+            // A source tells first what is about this node.
+            _ if me.ranges.is_empty() => {
+                why(told.get(..1).unwrap_or_default(), "the node has no range")
+            }
+            Outcome::InOrder | Outcome::Changed if self.settled => Health::InOrder,
+            // Somebody else is at work on the node as well; it shows next time.
+            Outcome::InOrder | Outcome::Changed => Health::Unknown,
+        }
+    }
+
+    /// Waits until the next round is due, and reads the source if that may have changed.
     async fn wait(&mut self) -> Result<()> {
-        let (mut file, mut other) = (false, false);
+        let (mut source, mut other) = (false, false);
         self.wake.look();
         loop {
             let due = self.started + self.pace.next();
             match timeout_at(due, self.wake.next(&mut self.source)).await {
                 Ok(cause) => {
                     match cause? {
-                        Cause::File => file = true,
+                        Cause::Source => source = true,
                         Cause::Kernel | Cause::Files => other = true,
                     }
                     self.pace.event(self.now());
                 }
                 Err(_elapsed) => {
-                    // Much may happen in the file's folder; only what it says makes a round.
-                    if self.read() || other || !file {
+                    // Much may happen there; only what it says makes a round.
+                    if self.read() || other || !source {
                         return Ok(());
                     }
-                    file = false;
+                    source = false;
                     self.pace.begin();
                 }
             }
         }
     }
 
-    /// Reads the file and says whether it has something new.
+    /// Reads the source and says whether it has something new.
     fn read(&mut self) -> bool {
         match self.source.again() {
             Reading::Same => false,
             Reading::New(cluster) => {
-                info!("the list of nodes has changed");
-                self.cluster = Arc::new(cluster);
+                info!(
+                    "the list of nodes has changed; it has {} now",
+                    cluster.nodes.len()
+                );
+                self.cluster = Some(Arc::new(cluster));
+                self.pace.news();
                 true
             }
-            Reading::Wrong => true,
+            Reading::Told => true,
         }
     }
 

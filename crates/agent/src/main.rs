@@ -19,7 +19,8 @@ use host::charge::{self, Charge, Claim};
 use host::machine::Paths;
 use kernel::{Kernel, Place};
 use model::cluster::Cluster;
-use source::Source;
+use model::name::NodeName;
+use source::{Reading, Source};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,14 +28,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{Level, error, info};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// File of the conflist in the runtime's folder. A runtime takes the first one in the alphabet: a file that somebody wrote by
 /// hand, such as `10-bash-cni-plugin.conf`, stays in force.
 const CONFLIST: &str = "10-podwire.conflist";
 
+/// The plugin's program, and the name by which the conflist calls it.
+const PLUGIN: &str = "podwire-cni";
+const CALLED: &str = "podwire";
+
 /// How often the lock is tried: somebody who only asks who is in charge holds it for a moment.
 const TRIES: usize = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+/// How long `--dry-run` waits for the cluster.
+const FIRST: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -55,28 +66,44 @@ fn run(args: &Args) -> Result<ExitCode> {
         .build()
         .context("start the runtime")?;
     runtime.block_on(async {
-        let (source, cluster) = match Source::open(&args.nodes, &args.node) {
+        let own = args.own()?;
+        let (source, cluster) = match open(args, &own) {
             Ok(opened) => opened,
             Err(problems) => return refuse(&problems),
         };
         if args.dry_run {
-            return dry_run(args, cluster).await;
+            let cluster = match cluster {
+                Some(cluster) => cluster,
+                None => first(source).await?,
+            };
+            return dry_run(args, &own, cluster).await;
         }
         let end = End::listen()?;
         let _charge = take_charge(&args.run_dir).await?;
-        let kernel = Kernel::start(place(args))?;
+        if let Some(folder) = &args.install_plugin {
+            install_plugin(folder)?;
+        }
+        let kernel = Kernel::start(place(args, &own))?;
+        let network = match &cluster {
+            Some(cluster) => cluster.network.clone(),
+            None => args.network.clone(),
+        };
         let folders = (args.run_dir.as_path(), args.cni_conf_dir.as_path());
-        let control = Control::new((source, cluster), &args.node, kernel, folders)?;
+        let control = Control::new((source, cluster), (&own, network), kernel, folders)?;
         until_told(control, end).await
     })
 }
 
 fn start_log(verbose: bool) {
     let level = if verbose { Level::DEBUG } else { Level::INFO };
+    // Only what we say ourselves: the HTTP client's every failure is told once, as a finding.
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false)
+        .finish()
+        .with(ours)
         .init();
 }
 
@@ -89,11 +116,51 @@ fn refuse(problems: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-async fn dry_run(args: &Args, cluster: Cluster) -> Result<ExitCode> {
+/// The source that is asked for. A file tells of the cluster at once; the API server, which may be away, later.
+fn open(args: &Args, own: &NodeName) -> Result<(Source, Option<Cluster>), Vec<String>> {
+    match &args.nodes {
+        Some(nodes) => {
+            let (source, cluster) = Source::file(nodes, own)?;
+            Ok((source, Some(cluster)))
+        }
+        None => Ok((Source::kube(args.access(), args.settings(own)), None)),
+    }
+}
+
+/// Before the conflist can be there: the runtime must find the program that it names.
+fn install_plugin(folder: &Path) -> Result<()> {
+    let own = std::env::current_exe().context("find this program's folder")?;
+    let place = folder.join(CALLED);
+    let is_new = host::program::put(&own.with_file_name(PLUGIN), &place)
+        .context("--install-plugin cannot be done")?;
+    if is_new {
+        info!("the plugin is installed: {}", place.display());
+    }
+    Ok(())
+}
+
+/// The first thing that a source tells of the cluster.
+async fn first(mut source: Source) -> Result<Cluster> {
+    let told = async {
+        loop {
+            if let Reading::New(cluster) = source.again() {
+                return Ok::<_, host::Error>(cluster);
+            }
+            source.touched().await?;
+        }
+    };
+    if let Ok(told) = tokio::time::timeout(FIRST, told).await {
+        return Ok(told?);
+    }
+    let findings: Vec<String> = source.findings().iter().map(ToString::to_string).collect();
+    bail!("{}", findings.join("\n"))
+}
+
+async fn dry_run(args: &Args, own: &NodeName, cluster: Cluster) -> Result<ExitCode> {
     let cluster = Arc::new(cluster);
-    let mut kernel = Kernel::start(place(args))?;
+    let mut kernel = Kernel::start(place(args, own))?;
     let have = kernel.observe(&cluster).await??;
-    let plan = plan::node::plan(&cluster, &args.node, &have);
+    let plan = plan::node::plan(&cluster, own, &have);
     let mut stdout = std::io::stdout().lock();
     for change in plan.changes.iter().chain(&plan.conflist) {
         writeln!(stdout, "{}", control::line(change))?;
@@ -108,9 +175,9 @@ async fn dry_run(args: &Args, cluster: Cluster) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn place(args: &Args) -> Place {
+fn place(args: &Args, own: &NodeName) -> Place {
     Place {
-        own: args.node.clone(),
+        own: own.clone(),
         paths: Paths {
             sysctls: args.proc_sys_net.clone(),
             conflist: args.cni_conf_dir.join(CONFLIST),

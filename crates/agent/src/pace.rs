@@ -52,12 +52,19 @@ pub(crate) struct Pace {
     retry: Option<Duration>,
     /// The first event that no round has begun after.
     event: Option<Duration>,
+    /// Whether something else is wanted of the node since the last round: then its changes are nobody's undoing.
+    news: bool,
 }
 
 impl Pace {
     /// Something has happened that a round must look at.
     pub(crate) fn event(&mut self, now: Duration) {
         self.event.get_or_insert(now);
+    }
+
+    /// Something else is wanted of the node.
+    pub(crate) fn news(&mut self) {
+        self.news = true;
     }
 
     /// A round begins: it sees whatever has happened until now.
@@ -72,7 +79,8 @@ impl Pace {
         let strife = self.strife.filter(|hold| now < last + calm(*hold));
         self.ended = now;
         self.retry = (outcome == Outcome::Failed).then(|| longer(self.retry));
-        if outcome == Outcome::InOrder {
+        let news = std::mem::take(&mut self.news);
+        if outcome == Outcome::InOrder || (news && outcome == Outcome::Changed) {
             self.strife = strife;
             return;
         }
@@ -192,6 +200,19 @@ mod tests {
         assert_eq!(waits[..9], [30; 9]);
         assert_eq!(waits[9..], [250, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
         assert!(pace.is_strife());
+    }
+
+    #[test]
+    fn a_cluster_that_grows_fast_is_no_strife() {
+        let mut pace = Pace::default();
+        for i in 0..100 {
+            pace.news();
+            pace.begin();
+            pace.end(ms(35 * i), Outcome::Changed);
+            assert!(!pace.is_strife());
+        }
+        let mut now = ms(35 * 100);
+        assert_eq!(fight(&mut pace, &mut now, 10).last(), Some(&250));
     }
 
     #[test]

@@ -1,126 +1,103 @@
-//! Where the cluster comes from: a file. Below this point nothing knows that.
-//!
-//! The file's folder is watched, not the file: editors put a new file in its place, and Kubernetes swaps a symlink in the
-//! folder. Whatever happens there, the file is read again, and only a text that is new counts.
+//! Where the cluster comes from: a file or the Kubernetes API. Below this point nothing knows which.
 
 mod file;
+mod kube;
 
-use crate::wake::listen;
+pub(crate) use self::kube::{Access, Settings, server};
+
+use self::file::File;
+use self::kube::Kube;
+use anyhow::Result;
 use host::Error;
 use host::watch::Watch;
 use model::cluster::Cluster;
 use model::name::NodeName;
 use model::status::Finding;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::path::Path;
 use tokio::io::unix::AsyncFd;
-use tracing::warn;
 
-/// `nodes.toml`, as this node reads it.
-pub(crate) struct Source {
-    path: PathBuf,
-    own: NodeName,
-    watch: AsyncFd<Watch>,
-    /// The text that was read last, or why it could not be.
-    seen: Result<String, String>,
-    /// Everything that is wrong in it.
-    problems: Vec<String>,
+/// Name of the CNI network where nobody gives one.
+pub(crate) const NETWORK: &str = "podwire";
+
+/// What tells of the cluster.
+pub(crate) enum Source {
+    /// A list of nodes that somebody keeps.
+    File(File),
+    /// The API server.
+    Kube(Kube),
 }
 
-/// What reading the file again came to.
+/// What reading the source again came to.
 #[derive(Debug)]
 pub(crate) enum Reading {
     /// It says what it said before.
     Same,
-    /// It is right, and new.
+    /// It tells of another cluster.
     New(Cluster),
-    /// It is wrong, and that is new; what it said before stays.
-    Wrong,
+    /// The cluster stays; what is wrong with the source is new.
+    Told,
+}
+
+/// How the node is, as far as the source wants to hear it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Nobody knows yet what the node needs.
+    Unknown,
+    /// Everything that it needs is there.
+    InOrder,
+    /// It is not, and why.
+    Out(String),
 }
 
 impl Source {
-    /// Starts to watch, then reads for the first time.
+    /// The nodes that a file lists.
     ///
     /// # Errors
     /// Everything that is wrong in the file, each on its line.
-    pub(crate) fn open(path: &Path, own: &NodeName) -> Result<(Self, Cluster), Vec<String>> {
-        let failed = |error: &dyn std::fmt::Display| vec![error.to_string()];
-        let watch = Watch::open().map_err(|error| failed(&error))?;
-        let mut source = Self {
-            path: path.to_owned(),
-            own: own.clone(),
-            watch: listen(watch).map_err(|error| failed(&error))?,
-            seen: Err(String::new()),
-            problems: Vec::new(),
-        };
-        match source.again() {
-            Reading::New(cluster) => Ok((source, cluster)),
-            Reading::Same | Reading::Wrong => Err(source.problems),
-        }
+    pub(crate) fn file(path: &Path, own: &NodeName) -> Result<(Self, Cluster), Vec<String>> {
+        let (file, cluster) = File::open(path, own)?;
+        Ok((Self::File(file), cluster))
     }
 
-    /// Waits until something has happened in the file's folder.
+    /// The nodes that the API server has; they are told later.
+    pub(crate) fn kube(access: Access, settings: Settings) -> Self {
+        Self::Kube(Kube::follow(access, settings))
+    }
+
+    /// Waits until the source may have something new.
     pub(crate) async fn touched(&mut self) -> Result<(), Error> {
-        touched(&mut self.watch).await
+        match self {
+            Self::File(file) => file.touched().await,
+            Self::Kube(kube) => {
+                kube.touched().await;
+                Ok(())
+            }
+        }
     }
 
-    /// Reads the file again.
+    /// Reads it again.
     pub(crate) fn again(&mut self) -> Reading {
-        self.look();
-        let text = std::fs::read_to_string(&self.path)
-            .map_err(|error| format!("{}: {}", self.path.display(), reason(&error)));
-        if text == self.seen {
-            return Reading::Same;
-        }
-        self.seen = text;
-        let read = match &self.seen {
-            Ok(text) => file::read(text, &self.own).map_err(|problems| {
-                let name = self.path.display();
-                let told = problems.iter().map(|problem| format!("{name}:{problem}"));
-                told.collect()
-            }),
-            Err(why) => Err(vec![why.clone()]),
-        };
-        match read {
-            Ok(cluster) => {
-                self.problems.clear();
-                Reading::New(cluster)
-            }
-            Err(problems) => {
-                self.problems = problems;
-                Reading::Wrong
-            }
+        match self {
+            Self::File(file) => file.again(),
+            Self::Kube(kube) => kube.again(),
         }
     }
 
-    /// What is wrong in the file now.
-    pub(crate) fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
-        self.problems.iter().map(|problem| Finding {
-            what: problem.clone(),
-            hint: "correct the file; until then the node stays as the last right one wanted it"
-                .into(),
-        })
+    /// What is wrong with it, or in it.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        match self {
+            Self::File(file) => file.findings().collect(),
+            Self::Kube(kube) => kube.findings().to_vec(),
+        }
     }
 
-    /// Watches the folder of the file and, if the file is a symlink, the folder that it leads to. Where a folder is
-    /// missing, the nearest one above it tells when it comes.
-    fn look(&mut self) {
-        let target = std::fs::canonicalize(&self.path).ok();
-        let named = std::path::absolute(&self.path).ok();
-        for path in named.iter().chain(target.iter()) {
-            let mut folders = path.ancestors().skip(1);
-            let watch = self.watch.get_mut();
-            let found = folders.try_for_each(|folder| match watch.entries(folder) {
-                Ok(()) => Err(None),
-                Err(error) if error.is_gone() => Ok(()),
-                Err(error) => Err(Some(error)),
-            });
-            if let Err(Some(error)) = found {
-                warn!(
-                    "{error}; a change of {} is seen by the next round only",
-                    path.display()
-                );
-            }
+    /// Tells it how the node is.
+    pub(crate) fn hear(&self, health: Health) {
+        match self {
+            // Nobody reads in a file how a node is; the report says it.
+            Self::File(_) => {}
+            Self::Kube(kube) => kube.hear(health),
         }
     }
 }
@@ -137,10 +114,11 @@ pub(crate) async fn touched(watch: &mut AsyncFd<Watch>) -> Result<(), Error> {
     }
 }
 
-fn reason(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::NotFound {
-        "there is no such file".into()
-    } else {
-        error.to_string()
-    }
+/// Whether an address can be that of a node for the others.
+fn is_node_address(ip: IpAddr) -> bool {
+    let is_link_local = match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() || is_link_local)
 }

@@ -1,4 +1,4 @@
-//! What wakes the agent: the cluster's file, the kernel, the pods' records, the runtime's folder.
+//! What wakes the agent: the cluster's source, the kernel, the pods' records, the runtime's folder.
 
 use crate::source::{self, Source};
 use anyhow::{Context, Result};
@@ -14,15 +14,15 @@ use tracing::debug;
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Something in the folder of the cluster's file.
-    File,
+    /// The source may have something new.
+    Source,
     /// A link, an address, a route, or the ruleset.
     Kernel,
     /// A pod's record, or the runtime's configuration.
     Files,
 }
 
-/// Everything that is listened to besides the file.
+/// Everything that is listened to besides the source.
 pub(crate) struct Wake {
     events: Events,
     route: AsyncFd<OwnedFd>,
@@ -61,7 +61,7 @@ impl Wake {
             tokio::select! {
                 touched = source.touched() => {
                     touched?;
-                    return Ok(Cause::File);
+                    return Ok(Cause::Source);
                 }
                 touched = source::touched(&mut self.records) => {
                     touched?;

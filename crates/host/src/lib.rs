@@ -14,6 +14,7 @@ pub mod machine;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod program;
 pub mod rtnl;
 pub mod store;
 pub mod sysctl;

@@ -123,9 +123,24 @@ const OUTSIDE: &[Outside] = &[
         "musl's own allocator maps and unmaps pages for nearly every buffer: an eighth of an ADD",
     ),
     used(
+        "futures-util",
+        &["agent"],
+        "what the API server tells comes as a stream",
+    ),
+    used(
         "ipnet",
         HAVE_PREFIXES,
         "prefixes and their arithmetic, without std",
+    ),
+    used(
+        "k8s-openapi",
+        &["agent"],
+        "kube builds only where somebody has chosen the API's version; of its types none is used but the time",
+    ),
+    used(
+        "kube",
+        &["agent"],
+        "the way to the API server: addresses, credentials, TLS, watches; the nodes come from there",
     ),
     used(
         "netlink-packet-core",
@@ -197,6 +212,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["agent"]),
     ("clap", &["agent", "ctl"]),
     ("hyper", &["agent"]),
+    ("k8s-openapi", &["agent"]),
     ("kube", &["agent"]),
     ("tokio", &["agent"]),
     ("tracing", &["agent"]),

@@ -121,7 +121,7 @@ fn a_crate_from_outside_needs_a_row_with_a_reason() {
         Value::Null,
         "is for host, lab: system calls without unsafe",
     );
-    assert_found("agent", "kube", Value::Null, "not in OUTSIDE");
+    assert_found("agent", "axum", Value::Null, "not in OUTSIDE");
 }
 
 #[test]
