@@ -67,18 +67,23 @@ fn run(args: &Args) -> Result<ExitCode> {
         .context("start the runtime")?;
     runtime.block_on(async {
         let own = args.own()?;
+        // A dry run needs no care: any signal may end it where it is.
+        let end = if args.dry_run {
+            None
+        } else {
+            Some(End::listen()?)
+        };
         let (source, cluster) = match open(args, &own) {
             Ok(opened) => opened,
             Err(problems) => return refuse(&problems),
         };
-        if args.dry_run {
+        let Some(end) = end else {
             let cluster = match cluster {
                 Some(cluster) => cluster,
                 None => first(source).await?,
             };
             return dry_run(args, &own, cluster).await;
-        }
-        let end = End::listen()?;
+        };
         let _charge = take_charge(&args.run_dir).await?;
         if let Some(folder) = &args.install_plugin {
             install_plugin(folder)?;

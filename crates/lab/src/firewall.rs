@@ -130,6 +130,11 @@ impl Table {
     }
 }
 
+/// The ruleset's generation: another number after each change, whoever makes it.
+pub fn generation(place: &Place) -> Result<u32> {
+    place.attempt(crate::netlink::generation)
+}
+
 /// Docker's chains of both families, as Docker 28 makes them by iptables-nft: FORWARD drops.
 pub fn docker(place: &Place) -> Result<()> {
     docker_table(Family::Ip).install(place)?;

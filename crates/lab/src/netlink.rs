@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use netlink_packet_core::{NLM_F_ACK, NetlinkMessage, NetlinkSerializable};
+use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
 /// Room for one datagram of answers; an acknowledgement is below 200 bytes.
@@ -65,6 +66,35 @@ pub(crate) fn exchange<T: NetlinkSerializable>(
         names.first().map_or("", String::as_str)
     );
     Ok(())
+}
+
+/// How often the ruleset has been changed in this network namespace (`NFT_MSG_GETGEN`).
+pub(crate) fn generation() -> Result<u32> {
+    const GETGEN: u16 = 0x0a10;
+    const NLM_F_REQUEST: u16 = 1;
+    const NFTA_GEN_ID: u16 = 1;
+    /// `nlmsghdr` and `nfgenmsg`.
+    const HEADERS: usize = 20;
+    let mut message = Vec::with_capacity(HEADERS);
+    message.extend(u32::try_from(HEADERS)?.to_ne_bytes());
+    message.extend(GETGEN.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    message.resize(HEADERS, 0);
+    let socket = open(NETLINK_NETFILTER)?;
+    socket
+        .send_to(&message, &SocketAddr::new(0, 0), 0)
+        .context("ask for the ruleset's generation")?;
+    let mut answer = Vec::with_capacity(ANSWER_ROOM);
+    socket
+        .recv(&mut answer, MSG_DONTWAIT)
+        .context("read the ruleset's generation")?;
+    ensure!(
+        half(&answer, HEADERS + 2) == Some(NFTA_GEN_ID),
+        "the kernel tells no generation: {answer:?}"
+    );
+    let value = answer.get(HEADERS + 4..HEADERS + 8);
+    let value = value.context("a short answer")?.try_into()?;
+    Ok(u32::from_be_bytes(value))
 }
 
 fn open(protocol: isize) -> Result<Socket> {

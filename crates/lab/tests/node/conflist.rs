@@ -8,7 +8,7 @@ use lab::walk::{Agent, CONF_FOLDER, Mode, NODES, Site, conflist};
 use lab::{Lab, Node, programs, watch};
 use serde_json::Value;
 
-use super::{SOON, Scene, findings, put_nodes, said};
+use super::{REPAIRED, SOON, Scene, findings, put_nodes, said};
 
 fn read(node: &Node) -> Result<Value> {
     node.attempt(|| {
@@ -145,6 +145,79 @@ fn another_own_range_makes_another_conflist_and_pods_of_the_old_one_talk_on() ->
                 && !fault.contains("to pod on the other host at 10.244.0.2")
         });
         ensure!(faults.is_empty(), "{old}: {}", faults.join("\n"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_conflist_that_somebody_deletes_comes_back() -> Result<()> {
+    Lab::scenario(|lab| {
+        let scene = Scene::new(lab, Mode::Routed)?;
+        let before = read(scene.master())?;
+        let file = format!("{CONF_FOLDER}/any");
+        // More than once: the first time the agent may be about to look around anyway.
+        for _ in 0..3 {
+            said(
+                scene.master(),
+                &format!("rm {CONF_FOLDER}/10-podwire.conflist"),
+            )?;
+            watch::until(scene.master(), "the conflist", &[&file], REPAIRED, || {
+                Ok(conflist(Path::new(CONF_FOLDER)))
+            })?;
+            let after = read(scene.master())?;
+            ensure!(after == before, "{after:#}");
+        }
+        Ok(())
+    })
+}
+
+/// Pods of this node still start and talk to each other; who is cut off is told why.
+#[test]
+fn the_conflist_stays_while_the_uplink_is_away_and_status_says_so() -> Result<()> {
+    Lab::scenario(|lab| {
+        let scene = Scene::new(lab, Mode::Routed)?;
+        let (master, agent) = (scene.master(), &scene.agents[0]);
+        let file = || {
+            said(
+                master,
+                &format!("stat -c %i-%y {CONF_FOLDER}/10-podwire.conflist"),
+            )
+        };
+        let before = file()?;
+        let said_so = |status: &Value| {
+            findings(status).contains("none of this node's addresses is on a link")
+        };
+        let run = |lines: &[&str]| {
+            lines
+                .iter()
+                .try_for_each(|words| said(master, words).map(drop))
+        };
+        let away: [&[&str]; 2] = [
+            &["ip addr flush dev eth0", "ip link set eth0 down"],
+            &["ip link del eth0"],
+        ];
+        for lost in away {
+            run(lost)?;
+            agent.status(SOON, "status names the lost uplink", said_so)?;
+            ensure!(file()? == before, "{lost:?}: {} was {before}", file()?);
+            let side = &scene.site.sides[0];
+            side.detach(&scene.programs, scene.mode, &side.pods[1])?;
+            side.attach(&scene.programs, scene.mode, &side.pods[1])?;
+            if lost.len() == 1 {
+                break;
+            }
+            run(&[
+                "ip link set eth0 up",
+                "ip addr add 10.128.0.2/24 dev eth0",
+                "ip addr add fd00:10:128::2/64 dev eth0 nodad",
+                "ip route add default via 10.128.0.1",
+                "ip -6 route add default via fd00:10:128::1",
+            ])?;
+            agent.status(SOON, "nothing is wrong", |status| {
+                findings(status).is_empty()
+            })?;
+            ensure!(file()? == before, "{} was {before}", file()?);
+        }
         Ok(())
     })
 }

@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::walk::{Addresses, Agent, Family, Mode};
-use lab::{Lab, stream};
+use lab::walk::{Addresses, Agent, Family, Mode, NODES_FILE, Site};
+use lab::{Lab, programs, stream};
 use rustix::process::Signal;
 
 use super::{SOON, Scene, kernel, same};
@@ -35,6 +35,70 @@ fn sigterm_ends_the_agent_within_a_second_and_changes_nothing() -> Result<()> {
             &kernel(scene.master())?,
         )?;
         scene.everything_is_reached()
+    })
+}
+
+/// The moments of a start at which the signal comes, as the system calls that it comes with. The first one of all looks
+/// after the list of nodes.
+const MOMENTS: [(&str, u32); 8] = [
+    ("inotify_init1", 1),
+    ("flock", 1),
+    ("ftruncate", 1),
+    ("socket", 1),
+    ("bind", 2),
+    ("inotify_init1", 2),
+    ("sendto", 1),
+    ("sendto", 10),
+];
+
+#[test]
+fn a_sigterm_at_any_moment_of_its_start_ends_the_agent_orderly() -> Result<()> {
+    Lab::scenario(|lab| {
+        let site = Site::new(lab)?;
+        let programs = programs()?;
+        // It leaves the list of nodes there.
+        let first = Agent::start(site.master(), &programs)?;
+        first.ready(SOON)?;
+        first.process.kill(Signal::TERM)?;
+        first.process.wait_within(SOON)?;
+        for (call, number) in MOMENTS {
+            // A signal that does not come lets it run until the deadline.
+            let inject = format!("inject={call}:signal=TERM:when={number}");
+            let trace = format!("trace={call}");
+            let strace = site.master().command("strace");
+            let strace =
+                strace.args(["-f", "-qq", "-o", "/run/trace", "-e", &trace, "-e", &inject]);
+            let agent = strace.arg("--").arg(&programs.agent);
+            let agent = agent.args(["--nodes", NODES_FILE, "--node", site.master().name()]);
+            let ended = agent.output_within(SOON)?;
+            ensure!(ended.status.code() == Some(0), "{call} {number}: {ended:?}");
+        }
+        Agent::start(site.master(), &programs)?
+            .ready(SOON)
+            .map(drop)
+    })
+}
+
+/// Before it listens to signals, it has touched nothing.
+#[test]
+fn a_sigterm_that_comes_with_the_start_ends_the_agent_and_the_next_one_starts() -> Result<()> {
+    Lab::scenario(|lab| {
+        let site = Site::new(lab)?;
+        let programs = programs()?;
+        for _ in 0..20 {
+            let agent = Agent::start(site.master(), &programs)?;
+            agent.process.kill(Signal::TERM)?;
+            let status = agent.process.wait_within(Duration::from_secs(1))?;
+            let orderly = status.code() == Some(0);
+            ensure!(
+                orderly || status.signal() == Some(Signal::TERM.as_raw()),
+                "{status}: {}",
+                agent.process.stderr()
+            );
+        }
+        Agent::start(site.master(), &programs)?
+            .ready(SOON)
+            .map(drop)
     })
 }
 

@@ -81,6 +81,19 @@ impl World {
         Ok(())
     }
 
+    /// The outside is reached from there, and sees the node.
+    pub(super) fn is_masqueraded(&self, pod: &Pod) -> Result<()> {
+        let listener = probe::listen(&self.outside, PORT)?;
+        let seen = probe::tcp(pod, SocketAddr::new(OUTSIDE.parse()?, PORT), SOON)?;
+        let node: IpAddr = NODE.parse()?;
+        ensure!(
+            seen == node && listener.seen() == [node],
+            "{} is seen as {seen}",
+            pod.name()
+        );
+        Ok(())
+    }
+
     pub(super) fn pods(&self) -> [&Pod; 2] {
         [&self.first, &self.second]
     }

@@ -6,6 +6,8 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use lab::plugin::Attachment;
 use lab::{Lab, Node};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::write;
 use rustix::mount::{MountFlags, mount, mount_remount};
 use serde_json::{Value, json};
 
@@ -118,6 +120,33 @@ fn a_log_that_cannot_be_written_fails_no_pod() -> Result<()> {
             };
             let (pod, _) = rig.pod("a").context(what)?;
             rig.del(&pod).context(what)?;
+        }
+        Ok(())
+    })
+}
+
+/// Neither a pipe that nobody has opened, nor one that is full because its reader does not read.
+#[test]
+fn a_log_that_is_a_pipe_without_a_reader_makes_no_pod_wait() -> Result<()> {
+    const PIPE: &str = "/var/log/pipe";
+    Lab::scenario(|lab| {
+        for kind in Kind::BOTH {
+            let node = lab.node(&format!("{kind:?}")).start()?;
+            super::said(&node, &format!("mkfifo {PIPE}"))?;
+            let rig = Rig::on(node, kind)?.with("logFile", PIPE);
+            // A call that waits is killed at the deadline, and that is its error.
+            let (pod, _) = rig.pod("a").context("nobody has opened the pipe")?;
+            rig.del(&pod)?;
+
+            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let full = rig.node.attempt(|| Ok(open(PIPE, flags, Mode::empty())?))?;
+            // What would still fit must be shorter than a line.
+            for length in [4096, 1] {
+                while write(&full, &vec![b'x'; length]).is_ok() {}
+            }
+            let (pod, _) = rig.pod("b").context("the pipe is full")?;
+            rig.del(&pod)?;
+            ensure!(rig.leftovers()?.is_empty(), "{:?}", rig.leftovers()?);
         }
         Ok(())
     })

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use lab::plugin::Attachment;
 use lab::{Lab, firewall, probe, wire};
 use serde_json::json;
 
@@ -55,6 +56,114 @@ fn the_next_add_puts_a_missing_table_back() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// As another version of Podwire left it: only its comment tells.
+#[test]
+fn the_next_add_replaces_the_table_of_another_version() -> Result<()> {
+    for kind in Kind::BOTH {
+        Lab::scenario(|lab| {
+            let rig = Rig::new(lab, kind)?;
+            rig.pod("a")?;
+            let table = || said(&rig.node, "nft list table inet podwire");
+            let ours = table()?;
+            let version = ours
+                .split('"')
+                .find(|part| part.starts_with("podwire-"))
+                .with_context(|| ours.clone())?;
+            let other = ours.replace(version, "podwire-0000000000000000");
+            said(&rig.node, "nft delete table inet podwire")?;
+            let load = rig
+                .node
+                .command("nft")
+                .args(["-f", "-"])
+                .stdin(other.clone());
+            load.output_within(SOON)?.ok()?;
+            same(&table()?, &other)?;
+            rig.pod("b")?;
+            same(&table()?, &ours)
+        })?;
+    }
+    Ok(())
+}
+
+/// As an administrator does who keeps the node's rules in a file.
+#[test]
+fn a_ruleset_with_our_table_can_be_saved_and_loaded() -> Result<()> {
+    for kind in Kind::BOTH {
+        Lab::scenario(|lab| {
+            let rig = Rig::new(lab, kind)?;
+            rig.pod("a")?;
+            let ruleset = || said(&rig.node, "nft list ruleset");
+            let before = ruleset()?;
+            said(&rig.node, "nft flush ruleset")?;
+            let load = rig
+                .node
+                .command("nft")
+                .args(["-f", "-"])
+                .stdin(before.clone());
+            load.output_within(SOON)?.ok()?;
+            same(&ruleset()?, &before)?;
+            let generation = firewall::generation(&rig.node)?;
+            rig.pod("b")?;
+            same(&ruleset()?, &before)?;
+            ensure!(
+                firewall::generation(&rig.node)? == generation,
+                "what was loaded was not taken as in order"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The ruleset was in order for the configuration of before.
+#[test]
+fn a_pod_of_an_edited_subnet_is_masqueraded_although_nobody_touched_the_ruleset() -> Result<()> {
+    Lab::scenario(|lab| {
+        let world = World::new(lab)?;
+        let pods = world.attach()?;
+        let edited = world.rig.with("subnet", "10.244.5.0/24");
+        let (pod, result) = edited.pod("late")?;
+        ensure!(addresses(&result) == ["10.244.5.2"], "{result}");
+        world.is_masqueraded(&pod)?;
+        let local = said(&world.rig.node, "nft list set inet podwire local4")?;
+        for range in ["10.244.0.0/24", "10.244.5.0/24"] {
+            ensure!(local.contains(range), "{local}");
+        }
+        world.reach(pods)
+    })
+}
+
+/// One node has one set of routes, whatever its networks are called.
+#[test]
+fn networks_of_both_types_share_a_range_without_an_address_twice() -> Result<()> {
+    Lab::scenario(|lab| {
+        let bridged = Rig::new(lab, Kind::Bridge)?.with("subnet", "10.244.0.0/29");
+        let routed = Rig::on(bridged.node.clone(), Kind::Routed)?;
+        let routed = routed.with("ranges", json!(["10.244.0.0/29"]));
+        let mut given = Vec::new();
+        for (rig, name) in [
+            (&bridged, "a"),
+            (&routed, "b"),
+            (&routed, "c"),
+            (&bridged, "d"),
+            (&routed, "e"),
+        ] {
+            given.extend(addresses(&rig.pod(name)?.1));
+        }
+        given.sort();
+        let all: Vec<_> = (2..=6).map(|i| format!("10.244.0.{i}")).collect();
+        ensure!(given == all, "{given:?}");
+        for (rig, name) in [(&bridged, "f"), (&routed, "g")] {
+            let pod = rig.node.pod(name)?;
+            let answer = rig
+                .plugin
+                .add(&rig.node, &Attachment::of(&pod), &rig.conf)?;
+            ensure!(answer.error_code() == Some(11), "{answer:?}");
+        }
+        Ok(())
+    })
 }
 
 #[test]

@@ -5,7 +5,7 @@ use lab::plugin::Attachment;
 use lab::{Lab, Pod};
 use serde_json::{Value, json};
 
-use super::{Kind, Rig, VERSIONS, addresses, ip, node_end};
+use super::{Kind, Rig, SOON, VERSIONS, addresses, ip, node_end, said};
 
 /// What the kernel shows of a pod's `eth0`, by family: addresses with their lengths.
 fn shown(pod: &Pod) -> Result<(Value, Vec<String>)> {
@@ -123,12 +123,12 @@ fn the_demos_file_makes_what_its_reader_made_by_hand() -> Result<()> {
             address["local"] == "10.244.0.1" && address["prefixlen"] == 24,
             "{bridge}"
         );
-        let routes = super::said(&rig.node, "ip route show 10.244.0.0/24")?;
+        let routes = said(&rig.node, "ip route show 10.244.0.0/24")?;
         ensure!(
             routes.trim() == "10.244.0.0/24 dev cni0 proto kernel scope link src 10.244.0.1",
             "{routes}"
         );
-        let inside = super::said(&pod, "ip route show default")?;
+        let inside = said(&pod, "ip route show default")?;
         ensure!(
             inside.starts_with("default via 10.244.0.1 dev eth0"),
             "{inside}"
@@ -270,6 +270,31 @@ fn no_version_at_all_means_the_oldest() -> Result<()> {
             result["cniVersion"] == "0.1.0" && addresses(&result).is_empty(),
             "{result}"
         );
+        Ok(())
+    })
+}
+
+/// A person types it to see what it says; nothing would ever come from there.
+#[test]
+fn a_terminal_as_standard_input_is_not_waited_for() -> Result<()> {
+    Lab::scenario(|lab| {
+        let rig = Rig::new(lab, Kind::Routed)?;
+        let pod = rig.node.pod("a")?;
+        said(&rig.node, "mkfifo /run/never")?;
+        let plugin = rig.kind.path()?.display().to_string();
+        for (verb, key) in [("VERSION", "supportedVersions"), ("ADD", "code")] {
+            // `script` gives a terminal, and ends its input where its own ends: hence a pipe that never does.
+            let script = "exec script -qec \"$PLUGIN\" /dev/null <>/run/never";
+            let mut command = rig.node.command("sh").args(["-c", script]);
+            for (name, value) in Attachment::of(&pod).environment() {
+                command = command.env(name, value);
+            }
+            let command = command.env("CNI_COMMAND", verb).env("PLUGIN", &plugin);
+            let output = command.output_within(SOON).context(verb)?;
+            let answer: Value = serde_json::from_str(output.stdout.trim())
+                .with_context(|| format!("{verb}: {output:?}"))?;
+            ensure!(answer.get(key).is_some(), "{verb}: {answer}");
+        }
         Ok(())
     })
 }

@@ -313,6 +313,13 @@ pub(super) const CONFIGURATIONS: &[Wrong] = &[
         &["bridge \"abcdefghijklmnop\" is no interface name"],
     ),
     keys(
+        "bridge that the kernel would number",
+        BRIDGE,
+        &[("bridge", "\"br%d\"")],
+        7,
+        &["bridge \"br%d\" is no interface name", "'%'"],
+    ),
+    keys(
         "an MTU that IPv6 cannot have",
         ROUTED,
         &[("mtu", "1279")],
