@@ -114,8 +114,8 @@ fn ctrl_c_at_any_moment_leaves_nothing_behind() -> Result<()> {
             ("walk 1: pods wired by hand", Signal::TERM),
             ("walk 1: podwired on each node", Signal::INT),
             ("walk 1: ADD of four pods", Signal::INT),
+            ("walk 1: probing after", Signal::INT),
             ("walk 2: podwired on each node", Signal::HUP),
-            ("walk 2: probing after", Signal::INT),
         ] {
             let demo = start(&desk, &[])?;
             demo.wait_for_line(moment, SOON)?;

@@ -307,7 +307,11 @@ fn firewalls(table: &Table, have: &HostState, plan: &mut Plan) {
         bridges: &have.bridges,
     };
     for chain in &have.foreign {
-        plan.changes.extend(foreign::pass(chain, &pods));
+        let steps = foreign::pass(chain, &pods);
+        if steps.is_empty() {
+            plan.findings.extend(foreign::stopped(chain));
+        }
+        plan.changes.extend(steps);
         plan.findings.extend(foreign::unwritable(chain));
     }
 }

@@ -103,7 +103,7 @@ const fn tested(
 
 const SPEAK_NETLINK: &[&str] = &["host", "lab"];
 const SPEAK_JSON: &[&str] = &["model", "host", "cni", "agent", "ctl", "lab", "xtask"];
-const HAVE_PREFIXES: &[&str] = &["model", "plan", "host", "lab"];
+const HAVE_PREFIXES: &[&str] = &["model", "plan", "host", "agent", "lab"];
 const DECIDE: &[&str] = &["model", "plan"];
 
 const OUTSIDE: &[Outside] = &[
@@ -169,8 +169,8 @@ const OUTSIDE: &[Outside] = &[
     ),
     used(
         "serde",
-        &["model"],
-        "the wire formats are declared once, in model",
+        &["model", "agent"],
+        "the wire formats are declared once, in model; the agent reads the API's objects",
     ),
     used("serde_json", SPEAK_JSON, "CNI, records and status are JSON"),
     used(

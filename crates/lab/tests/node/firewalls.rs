@@ -176,6 +176,24 @@ fn what_the_administrator_drops_for_pods_stays_dropped() -> Result<()> {
 }
 
 #[test]
+fn an_emergency_stop_before_ours_is_left_alone_and_named() -> Result<()> {
+    Lab::scenario(|lab| {
+        let scene = Scene::new(lab, Mode::Routed)?;
+        said(scene.master(), "iptables-nft -I FORWARD -j DROP")?;
+        scene.agents[0].status(SOON, "the stop is named", |status| {
+            status["findings"][0]["what"]
+                .as_str()
+                .is_some_and(|what| what.contains("ip filter FORWARD lets nothing pass"))
+        })?;
+        scene.settled()?;
+        let lines = chain(scene.master(), "iptables-nft", "FORWARD")?;
+        ensure!(lines[1] == "-A FORWARD -j DROP", "{lines:?}");
+        said(scene.master(), "iptables-nft -D FORWARD -j DROP")?;
+        scene.everything_is_reached()
+    })
+}
+
+#[test]
 fn pods_pass_a_firewall_whose_last_rule_rejects() -> Result<()> {
     Lab::scenario(|lab| {
         for install in [firewall::firewalld, firewall::cloud_image] {
