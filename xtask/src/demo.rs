@@ -10,8 +10,8 @@ use crate::{dist, namespaces, workspace};
 
 /// Runs the demo; all arguments are its own.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    say("demo: building the programs (the first time takes a minute or two)");
-    dist::run(&[])?;
+    say("demo: building the programs (the first time takes some minutes)");
+    dist::programs()?;
     run_command(&mut cargo(["build", "-p", "lab", "--bin", "demo"]))?;
     let metadata = workspace::metadata(workspace::root())?;
     let demo = workspace::target_directory(&metadata)?.join("debug/demo");

@@ -38,13 +38,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if let Some(unknown) = arguments.first() {
         bail!("dist takes no arguments, got {unknown:?}; type: cargo xtask dist");
     }
-    let target = format!("{ARCH}-unknown-linux-musl");
-    install::rust_target(&target)?;
-    let metadata = workspace::metadata(workspace::root())?;
-    let built = workspace::target_directory(&metadata)?
-        .join(&target)
-        .join("release");
+    programs()?;
+    let (target, built) = target()?;
+    let (package, floor) = FLOOR;
+    build(&target, package, floor)?;
+    deliver(&built.join(floor), &directory("lab").join(floor))
+}
 
+/// Builds what a node gets: all that the demo and the tests need.
+pub(crate) fn programs() -> Result<()> {
+    let (target, built) = target()?;
+    install::rust_target(&target)?;
     for (package, program) in PROGRAMS {
         build(&target, package, program)?;
         deliver(&built.join(program), &directory("bin").join(program))?;
@@ -52,12 +56,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     for name in PLUGIN_NAMES {
         deliver(&built.join(PLUGIN), &directory("cni").join(name))?;
     }
-    let (package, floor) = FLOOR;
-    if workspace::has_program(&metadata, package, floor) {
-        build(&target, package, floor)?;
-        deliver(&built.join(floor), &directory("lab").join(floor))?;
-    }
     within_limit(&directory("bin").join(PLUGIN), PLUGIN_LIMIT)
+}
+
+/// What is built for, and the folder in which cargo leaves it.
+fn target() -> Result<(String, PathBuf)> {
+    let target = format!("{ARCH}-unknown-linux-musl");
+    let metadata = workspace::metadata(workspace::root())?;
+    let built = workspace::target_directory(&metadata)?
+        .join(&target)
+        .join("release");
+    Ok((target, built))
 }
 
 /// A directory of `dist/`.

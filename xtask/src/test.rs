@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if !asked.pure {
         install::programs(&NEEDED)?;
         let runner = namespaces::runner()?;
-        dist::run(&[])?;
+        dist::programs()?;
         command.env(runner_variable()?, runner.join(" "));
         // The tests call `nft` and `ip`, which are not on an ordinary user's PATH.
         if env::var_os("PATH").is_none_or(|path| env::split_paths(&path).ne(search_path())) {

@@ -41,15 +41,3 @@ pub(crate) fn target_directory(metadata: &Value) -> Result<PathBuf> {
 pub(crate) fn packages(metadata: &Value) -> impl Iterator<Item = &Value> {
     metadata["packages"].as_array().into_iter().flatten()
 }
-
-/// Whether a package has a program of this name.
-pub(crate) fn has_program(metadata: &Value, package: &str, program: &str) -> bool {
-    let is_program = |target: &Value| {
-        let kinds = target["kind"].as_array().into_iter().flatten();
-        target["name"] == program && kinds.into_iter().any(|kind| kind == "bin")
-    };
-    packages(metadata)
-        .filter(|found| found["name"] == package)
-        .filter_map(|found| found["targets"].as_array())
-        .any(|targets| targets.iter().any(is_program))
-}

@@ -40,7 +40,7 @@ pub(crate) fn status(walk: &Walk) -> String {
 /// How to enter each node and pod.
 pub(crate) fn doors(walks: &[Walk]) -> String {
     let mut text = String::from(
-        "\nEverything stays up until Ctrl-C. To enter a place, type as root in another terminal:\n",
+        "\nEverything stays up until Ctrl-C. To enter a place, type in another terminal, as the same user:\n",
     );
     for walk in walks {
         let _ = writeln!(text, "\nwalk {}", walk.number);
