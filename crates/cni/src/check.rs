@@ -8,12 +8,10 @@ use crate::del::{self, node_end};
 use crate::log::Trace;
 use crate::ports;
 use host::netns::Netns;
-use host::rtnl::{LinkView, Rtnl};
+use host::rtnl::Rtnl;
 use host::store::{ROOT, Store};
-use model::attachment::{Attachment, Mode};
+use model::attachment::Attachment;
 use model::cni::{Call, CniError, Code, Valid, Version};
-use model::name::IfName;
-use model::state::End;
 use serde_json::Value;
 use std::path::Path;
 
@@ -81,51 +79,20 @@ pub(crate) fn differences(
         )]);
     }
     let node_end = node_end(&record.key)?;
-    let bridge = match &record.mode {
-        Mode::Routed => None,
-        Mode::Bridge(bridge) => Some(bridge),
-    };
-    let node = end(rtnl, &node_end, bridge).map_err(|error| kernel(&error))?;
+    let bridge = record.mode.bridge();
+    let node = rtnl
+        .observe_end(&node_end, bridge)
+        .map_err(|error| kernel(&error))?;
     let mut inside = netns
         .enter(Rtnl::open)
         .and_then(|opened| opened)
         .map_err(|error| kernel(&error))?;
-    let pod = end(&mut inside, &record.key.ifname, None).map_err(|error| kernel(&error))?;
+    let pod = inside
+        .observe_end(&record.key.ifname, None)
+        .map_err(|error| kernel(&error))?;
     let mut found = plan::check::differences(record, &node_end, node.as_ref(), pod.as_ref());
     found.extend(ports::differences(record).map_err(|error| kernel(&error))?);
     Ok(found)
-}
-
-fn end(
-    rtnl: &mut Rtnl,
-    name: &IfName,
-    bridge: Option<&IfName>,
-) -> Result<Option<End>, host::Error> {
-    let Some(view) = rtnl.observe_link(name)? else {
-        return Ok(None);
-    };
-    let LinkView {
-        link,
-        addresses,
-        routes,
-        neighbours,
-    } = view;
-    let master = match bridge {
-        None => None,
-        Some(bridge) => rtnl
-            .link(bridge)?
-            .filter(|seen| link.master == Some(seen.index))
-            .map(|_| bridge.clone()),
-    };
-    let alias = link.alias.unwrap_or_default();
-    Ok(Some(End {
-        up: link.up,
-        alias,
-        bridge: master,
-        addresses,
-        routes,
-        neighbours,
-    }))
 }
 
 fn unleased(record: &Attachment, store: &Store) -> Result<Vec<String>, CniError> {

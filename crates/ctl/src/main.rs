@@ -52,7 +52,9 @@ fn show(json: bool, run: &std::path::Path) -> Result<ExitCode> {
         status::human(&status)
     };
     print(&text)?;
-    Ok(if status.findings.is_empty() {
+    // A node without Podwire is well; a folder that somebody named and that is not there is a mistake.
+    let mistaken = status.absent.is_some() && run != std::path::Path::new(host::store::ROOT);
+    Ok(if status.findings.is_empty() && !mistaken {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -1,7 +1,9 @@
 //! `podwire status`: the agent's last report, and what the store says now.
 //!
-//! Works with the agent dead and where there never was one: the store is the plugin's. Nothing here asks the kernel.
+//! Works with the agent dead and where there never was one: the store is the plugin's. The kernel is asked about the pods'
+//! links only.
 
+mod ends;
 mod human;
 mod json;
 
@@ -17,7 +19,7 @@ use model::name::NetworkName;
 use model::status::{FILE, Finding, Status};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A running agent reports twice a minute; one that is silent for longer hangs.
@@ -34,8 +36,10 @@ pub(crate) struct View {
     pub(crate) silent: u64,
     /// The networks with state, by name.
     pub(crate) networks: Vec<Network>,
-    /// Everything that is wrong: the agent's findings, and those about the agent.
+    /// Everything that is wrong: the findings about the agent, the agent's own, and those about the pods' links.
     pub(crate) findings: Vec<Finding>,
+    /// The run folder, if it is not there.
+    pub(crate) absent: Option<PathBuf>,
 }
 
 /// A network's state.
@@ -62,12 +66,16 @@ pub(crate) fn gather(run: &Path) -> Result<View> {
     let silent = agent
         .as_ref()
         .map_or(0, |agent| now.saturating_sub(agent.at));
+    let mut findings = findings(agent.as_ref(), running, silent);
+    findings.extend(ends::findings(run, &networks));
+    let there = run.try_exists().with_context(|| hint(run))?;
     Ok(View {
-        findings: findings(agent.as_ref(), running, silent),
+        findings,
         agent,
         running,
         silent,
         networks,
+        absent: (!there).then(|| run.to_owned()),
     })
 }
 

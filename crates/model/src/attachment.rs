@@ -97,6 +97,17 @@ pub enum Mode {
     Bridge(IfName),
 }
 
+impl Mode {
+    /// The bridge, if there is one.
+    #[must_use]
+    pub fn bridge(&self) -> Option<&IfName> {
+        match self {
+            Self::Routed => None,
+            Self::Bridge(bridge) => Some(bridge),
+        }
+    }
+}
+
 /// An address that a pod holds, or is about to take, and the range it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodAddress {

@@ -3,9 +3,10 @@
 //! The plan is the one that ADD followed, read again from the record, so nothing that ADD makes can be forgotten here. MAC
 //! and MTU of the pod's end are not compared: a plugin that is chained behind may change them (CNI specification, "CHECK").
 
-use crate::wire::{self, Bridge, Ground};
+use crate::wire::{self, Bridge, Ground, Wiring};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use model::attachment::Attachment;
 use model::change::Change;
@@ -21,7 +22,48 @@ pub fn differences(
     node: Option<&End>,
     pod: Option<&End>,
 ) -> Vec<String> {
-    // What the bridge is by now is no part of the attachment.
+    let mut found = node_differences(attachment, node_end, node);
+    found.extend(pod_differences(attachment, node_end, pod));
+    found
+}
+
+/// The node's half: its end of the link, and the ways to the pod. It can be looked at from outside the pod.
+#[must_use]
+pub fn node_differences(
+    attachment: &Attachment,
+    node_end: &IfName,
+    node: Option<&End>,
+) -> Vec<String> {
+    let Some(end) = node else {
+        return vec![format!("link {node_end} is gone from the node")];
+    };
+    let wiring = wiring(attachment, node_end);
+    let planned = wiring.node.iter().chain(&wiring.ways);
+    planned
+        .filter_map(|change| unmet(change, node_end, end, "the node"))
+        .collect()
+}
+
+/// The pod's half: what stands inside its network namespace.
+#[must_use]
+pub fn pod_differences(
+    attachment: &Attachment,
+    node_end: &IfName,
+    pod: Option<&End>,
+) -> Vec<String> {
+    let ifname = &attachment.key.ifname;
+    let Some(end) = pod else {
+        return vec![format!("interface {ifname} is gone from the container")];
+    };
+    let planned = wiring(attachment, node_end).pod;
+    planned
+        .iter()
+        .filter_map(|change| unmet(change, ifname, end, "the container"))
+        .collect()
+}
+
+/// The plan that ADD followed; what the bridge is by now is no part of the attachment.
+fn wiring(attachment: &Attachment, node_end: &IfName) -> Wiring {
     let bridge = Bridge::Standing {
         up: true,
         ours: false,
@@ -30,26 +72,7 @@ pub fn differences(
         bridge_nf: false,
         bridge,
     };
-    let wiring = wire::wire(attachment, node_end, ground);
-    let mut found = Vec::new();
-    match node {
-        None => found.push(format!("link {node_end} is gone from the node")),
-        Some(end) => {
-            let planned = wiring.node.iter().chain(&wiring.ways);
-            found.extend(planned.filter_map(|change| unmet(change, node_end, end, "the node")));
-        }
-    }
-    let ifname = &attachment.key.ifname;
-    match pod {
-        None => found.push(format!("interface {ifname} is gone from the container")),
-        Some(end) => found.extend(
-            wiring
-                .pod
-                .iter()
-                .filter_map(|change| unmet(change, ifname, end, "the container")),
-        ),
-    }
-    found
+    wire::wire(attachment, node_end, ground)
 }
 
 /// What a change should have left at one end and has not.

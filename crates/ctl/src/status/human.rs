@@ -1,6 +1,6 @@
 //! The node for a person: aligned, most important first, what is wrong last, where the eye ends.
 
-use super::{Network, View};
+use super::{Network, SILENT, View};
 use model::addr::{Family, PodRange};
 use model::attachment::Attachment;
 use std::fmt::Write as _;
@@ -18,9 +18,10 @@ pub(crate) fn human(view: &View) -> String {
     if let Some(agent) = &view.agent {
         let version = agent.table.as_deref().unwrap_or("not in the kernel");
         let generation = agent.generation;
+        let old = old(view).map_or_else(String::new, |since| format!(", {since}"));
         lines.push(labelled(
             "table",
-            &format!("{version}, ruleset generation {generation}"),
+            &format!("{version}, ruleset generation {generation}{old}"),
         ));
         lines.extend(peers(view));
     }
@@ -35,8 +36,10 @@ pub(crate) fn human(view: &View) -> String {
         lines.push(format!("wrong: {}", finding.what));
         lines.push(format!("       {}", finding.hint));
     }
-    if view.findings.is_empty() {
-        lines.push("nothing is wrong".into());
+    match &view.absent {
+        Some(run) => lines.push(format!("nothing is known: there is no {}", run.display())),
+        None if view.findings.is_empty() => lines.push("nothing is wrong".into()),
+        None => {}
     }
     lines.join("\n") + "\n"
 }
@@ -63,12 +66,20 @@ fn peers(view: &View) -> Vec<String> {
         peer.ways.iter().map(way)
     });
     let rows: Vec<[String; 3]> = ways.collect();
-    let mut lines = aligned(&rows).into_iter();
-    let first = lines.next().unwrap_or_else(|| "none".into());
-    let rest = lines.map(|line| labelled("", &line));
-    std::iter::once(labelled("peers", &first))
-        .chain(rest)
-        .collect()
+    let mut lines = aligned(&rows);
+    if lines.is_empty() {
+        lines.push("none".into());
+    }
+    if let Some(since) = old(view) {
+        lines.insert(0, since);
+    }
+    let label = |(i, line): (usize, &String)| labelled(if i == 0 { "peers" } else { "" }, line);
+    lines.iter().enumerate().map(label).collect()
+}
+
+/// How old the report is, if nobody is there who would renew it.
+fn old(view: &View) -> Option<String> {
+    (!view.running || view.silent > SILENT).then(|| format!("as of {} ago", age(view.silent)))
 }
 
 fn of_network(network: &Network) -> Vec<String> {
@@ -114,7 +125,7 @@ fn row(attachment: &Attachment, seconds: u64) -> [String; 5] {
 }
 
 /// The pod, or without one the container's id, cut where people cut it.
-fn whose(attachment: &Attachment) -> String {
+pub(super) fn whose(attachment: &Attachment) -> String {
     match &attachment.pod {
         Some(pod) => format!("{}/{}", pod.namespace, pod.name),
         None => attachment.key.container.as_str().chars().take(20).collect(),

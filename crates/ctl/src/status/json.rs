@@ -1,12 +1,13 @@
 //! The node for a program: one object; its keys are promised in docs/status.md.
 
 use super::{Network, View};
-use model::attachment::{Attachment, Mode};
+use model::attachment::Attachment;
 use serde_json::{Value, json};
 
 /// The text, with its line's end.
 pub(crate) fn json(view: &View) -> String {
     let object = json!({
+        "run_dir_found": view.absent.is_none(),
         "agent_running": view.running,
         "agent": view.agent,
         "networks": view.networks.iter().map(network).collect::<Vec<Value>>(),
@@ -30,10 +31,6 @@ fn attachment((attachment, age): &(Attachment, u64)) -> Value {
         .iter()
         .map(|address| address.ip.to_string())
         .collect();
-    let bridge = match &attachment.mode {
-        Mode::Routed => None,
-        Mode::Bridge(bridge) => Some(bridge),
-    };
     json!({
         "pod": attachment.pod,
         "container": attachment.key.container,
@@ -41,7 +38,7 @@ fn attachment((attachment, age): &(Attachment, u64)) -> Value {
         "addresses": addresses,
         "ports": attachment.ports,
         "host_interface": attachment.key.host_interface(),
-        "bridge": bridge,
+        "bridge": attachment.mode.bridge(),
         "netns": attachment.netns,
         "age_seconds": age,
     })

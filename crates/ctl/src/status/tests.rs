@@ -3,7 +3,10 @@
 use super::*;
 use model::attachment::{Key, Mode, PodAddress};
 use model::name::{ContainerId, IfName, NodeName, PodRef};
+use model::net::{Route, Target};
+use model::state::End;
 use model::status::{Path, Peer, Way};
+use std::collections::BTreeMap;
 
 fn range(text: &str) -> PodRange {
     PodRange::parse(text).unwrap()
@@ -74,6 +77,7 @@ fn view(agent: Option<Status>, running: bool, silent: u64) -> View {
         agent,
         running,
         silent,
+        absent: None,
         networks: vec![Network {
             name: NetworkName::new("podwire").unwrap(),
             ranges: ranges.iter().map(|text| (range(text), 2)).collect(),
@@ -124,7 +128,14 @@ nothing is wrong
 fn a_dead_agent_is_told_with_the_command_that_starts_it() {
     let text = human(&view(Some(report()), false, 3700));
     assert!(
-        text.contains("agent        not running; it reported 1h1m ago\n"),
+        text.contains(
+            "
+agent        not running; it reported 1h1m ago
+table        podwire-0123456789abcdef, ruleset generation 7, as of 1h1m ago
+peers        as of 1h1m ago
+             k8s-worker  10.244.1.0/24       direct via 10.128.0.3 dev eth0
+"
+        ),
         "{text}"
     );
     assert!(
@@ -180,11 +191,59 @@ fn the_object_has_the_promised_keys() {
 }
 
 #[test]
+fn the_end_of_a_pod_is_told_in_one_sentence() {
+    let pod = attachment("c1", Some("web"), &[("10.244.0.2", "10.244.0.0/24")]);
+    let name = IfName::new(&pod.key.host_interface()).unwrap();
+    let whole = End {
+        up: true,
+        alias: "default/web".into(),
+        bridge: None,
+        addresses: BTreeSet::new(),
+        routes: BTreeSet::from([Route {
+            dst: "10.244.0.2/32".parse().unwrap(),
+            target: Target::Dev(name.clone()),
+            src: Some("10.244.0.1".parse().unwrap()),
+        }]),
+        neighbours: BTreeMap::from([("10.244.0.2".parse().unwrap(), pod.pod_mac())]),
+    };
+    let what = |pod: &Attachment, end: Option<&End>| {
+        ends::finding(pod, &name, end).map(|finding| finding.what)
+    };
+    assert_eq!(what(&pod, Some(&whole)), None);
+
+    let gone = ends::finding(&pod, &name, None).unwrap();
+    let expected = format!("pod default/web: link {name} is gone from the node");
+    assert_eq!(gone.what, expected);
+    assert_eq!(
+        gone.hint,
+        "delete the pod so that it is made anew: kubectl delete pod -n default web"
+    );
+
+    let mut down = whole.clone();
+    down.up = false;
+    down.routes.clear();
+    let expected = format!("pod default/web: link {name} is down on the node");
+    assert_eq!(what(&pod, Some(&down)), Some(expected));
+
+    let bare = Attachment { pod: None, ..pod };
+    let mut lacking = whole;
+    lacking.alias = bare.alias();
+    lacking.routes.clear();
+    lacking.neighbours.clear();
+    let told = what(&bare, Some(&lacking)).unwrap();
+    assert!(
+        told.starts_with("container c1: the node lacks route 10.244.0.2/32")
+            && told.contains("; the node lacks neighbour 10.244.0.2"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_node_without_any_state_is_no_error() {
     let view = gather(std::path::Path::new("/nonexistent/podwire")).unwrap();
     assert!(view.agent.is_none() && view.networks.is_empty() && view.findings.is_empty());
     assert_eq!(
         human(&view),
-        "agent        none has run here\nnetwork      none: no pod has been attached here\n\nnothing is wrong\n"
+        "agent        none has run here\nnetwork      none: no pod has been attached here\n\nnothing is known: there is no /nonexistent/podwire\n"
     );
 }

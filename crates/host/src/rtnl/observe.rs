@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use model::addr::{Mac, host_prefix};
 use model::name::IfName;
 use model::net::{Address, Route, Target, VETH_PREFIX};
-use model::state::{LinkState, Lookup};
+use model::state::{End, LinkState, Lookup};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
@@ -84,6 +84,35 @@ impl Rtnl {
                 .collect(),
             neighbours: self.neighbours(link.index)?,
             link,
+        }))
+    }
+
+    /// The link with this name as one end of a pod's link, if there is one. `bridge` is the one that it may be a port of.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn observe_end(
+        &mut self,
+        name: &IfName,
+        bridge: Option<&IfName>,
+    ) -> Result<Option<End>, Error> {
+        let Some(view) = self.observe_link(name)? else {
+            return Ok(None);
+        };
+        let master = match bridge {
+            None => None,
+            Some(bridge) => self
+                .link(bridge)?
+                .filter(|seen| view.link.master == Some(seen.index))
+                .map(|_| bridge.clone()),
+        };
+        Ok(Some(End {
+            up: view.link.up,
+            alias: view.link.alias.unwrap_or_default(),
+            bridge: master,
+            addresses: view.addresses,
+            routes: view.routes,
+            neighbours: view.neighbours,
         }))
     }
 

@@ -6,7 +6,7 @@ use lab::{Lab, Node, Output, programs};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{SOON, Scene, findings, put_nodes};
+use super::{SOON, Scene, findings, put_nodes, said};
 
 fn tool(node: &Node, arguments: &[&str]) -> Result<Output> {
     let command = node
@@ -127,6 +127,14 @@ fn status_works_where_no_agent_ever_ran() -> Result<()> {
             text.contains("10.244.0.2") && text.contains("1 of 253 used"),
             "{text}"
         );
+        let nowhere = tool(site.master(), &["--run-dir", "/nowhere"])?;
+        ensure!(
+            nowhere.status.code() == Some(1)
+                && nowhere
+                    .stdout
+                    .ends_with("nothing is known: there is no /nowhere\n"),
+            "{nowhere:?}"
+        );
         let wrong = tool(site.master(), &["--jsn"])?;
         ensure!(wrong.status.code() == Some(2), "{wrong:?}");
         Ok(())
@@ -153,4 +161,53 @@ fn a_peer_behind_a_gateway_is_named() -> Result<()> {
         // What concerns nobody but the far node stands.
         scene.everything_is_reached()
     })
+}
+
+#[test]
+fn status_names_a_pod_whose_link_is_down_gone_or_without_its_route() -> Result<()> {
+    Lab::scenario(|lab| {
+        let scene = Scene::new(lab, Mode::Routed)?;
+        let node = scene.master();
+        let (_, status) = as_json(node)?;
+        let link = |number: usize| {
+            let pod = &status["networks"][0]["attachments"][number];
+            pod["host_interface"].as_str().context("host interface")
+        };
+        let (first, second) = (link(0)?, link(1)?);
+        said(node, "ip route del 10.244.0.3")?;
+        let lacks = "pod default/b: the node lacks route 10.244.0.3/32";
+        told(node, &[lacks])?;
+        said(node, &format!("ip link set {first} down"))?;
+        let down = format!("pod default/a: link {first} is down on the node");
+        told(node, &[&down, lacks])?;
+        said(node, &format!("ip link del {second}"))?;
+        let gone = format!("pod default/b: link {second} is gone from the node");
+        told(node, &[&down, &gone])
+    })
+}
+
+/// Both forms say these things and nothing else, each with what to do, and the exit code is 1.
+fn told(node: &Node, expected: &[&str]) -> Result<()> {
+    let (code, status) = as_json(node)?;
+    let found = status["findings"].as_array().context("findings")?;
+    ensure!(
+        code == Some(1) && found.len() == expected.len(),
+        "{code:?} {status:#}"
+    );
+    for (finding, start) in found.iter().zip(expected) {
+        let part = |key: &str| finding[key].as_str().unwrap_or_default();
+        ensure!(
+            part("what").starts_with(start) && part("hint").starts_with("delete the pod"),
+            "not \"{start}\": {finding:#}"
+        );
+    }
+    let text = tool(node, &[])?;
+    ensure!(text.status.code() == Some(1), "{text:?}");
+    for start in expected {
+        let line = format!("\nwrong: {start}");
+        ensure!(text.stdout.contains(&line), "no \"{line}\" in {text:?}");
+    }
+    let wrong = text.stdout.matches("wrong: ").count();
+    ensure!(wrong == expected.len(), "{text:?}");
+    Ok(())
 }
