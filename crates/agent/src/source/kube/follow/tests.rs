@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::source::kube::known::Outage;
-use model::name::NodeName;
+use host::machine::{Machine, Paths};
+use model::change::Change;
+use model::name::{IfName, NodeName};
 use std::path::PathBuf;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,6 +72,21 @@ fn page(rest: &str, version: u32, nodes: &[String]) -> String {
     )
 }
 
+/// A fresh network namespace, in which these tests may run, has its loopback down.
+async fn listener() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    if TcpStream::connect(address).await.is_ok() {
+        drop(listener.accept().await.unwrap());
+    } else {
+        let up = [Change::SetUp(IfName::new("lo").unwrap())];
+        let mut machine = Machine::open(Paths::default()).unwrap();
+        let report = machine.apply(&up, 0);
+        assert!(report.failed.is_empty(), "{:?}", report.failed);
+    }
+    listener
+}
+
 async fn answer_one(stream: &mut TcpStream, turn: &Turn) {
     let mut asked = Vec::new();
     while !asked.ends_with(b"\r\n\r\n") {
@@ -98,7 +115,7 @@ struct Play {
 
 impl Play {
     async fn begin(name: &str, script: Vec<Turn>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listener().await;
         let address = listener.local_addr().unwrap();
         let kubeconfig =
             std::env::temp_dir().join(format!("podwire-follow-{name}-{}", std::process::id()));
