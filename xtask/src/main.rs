@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask demo | test | check | bench | dist`.
+//! The project's commands: `cargo xtask demo | test | check | bench | cluster | dist`.
 //!
 //! One file a verb, and beside them what they share: `shell` runs a command and shows it, `install` fetches what a verb
 //! lacks, `namespaces` finds out how to enter fresh ones, `workspace` knows where things are. Nothing of Podwire itself
@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod cluster;
 mod demo;
 mod dist;
 mod install;
@@ -56,6 +57,12 @@ const VERBS: &[Verb] = &[
         arguments: "[--reference DIR]",
         does: "ADD and DEL beside the kernel's floor, and beside the plugins in DIR",
         run: bench::run,
+    },
+    Verb {
+        name: "cluster",
+        arguments: "VERB [ARGUMENTS]",
+        does: "a real Kubernetes cluster on this machine; without a VERB it lists them",
+        run: cluster::run,
     },
     Verb {
         name: "dist",

@@ -56,6 +56,11 @@ const ROOMS: &[Room] = &[
         why: "scenarios run the built programs, and what they stand on is not the code under test",
     },
     Room {
+        name: "cluster",
+        may_use: &[],
+        why: "the cluster gets the built programs as a user's does, and what they stand on is not the code under test",
+    },
+    Room {
         name: "xtask",
         may_use: &[],
         why: "the commands must build when nothing else does",
@@ -102,14 +107,16 @@ const fn tested(
 }
 
 const SPEAK_NETLINK: &[&str] = &["host", "lab"];
-const SPEAK_JSON: &[&str] = &["model", "host", "cni", "agent", "ctl", "lab", "xtask"];
+const SPEAK_JSON: &[&str] = &[
+    "model", "host", "cni", "agent", "ctl", "lab", "cluster", "xtask",
+];
 const HAVE_PREFIXES: &[&str] = &["model", "plan", "host", "agent", "lab"];
 const DECIDE: &[&str] = &["model", "plan"];
 
 const OUTSIDE: &[Outside] = &[
     used(
         "anyhow",
-        &["agent", "ctl", "lab", "xtask"],
+        &["agent", "ctl", "lab", "cluster", "xtask"],
         "errors that only a person reads; others have types",
     ),
     used(
@@ -164,8 +171,8 @@ const OUTSIDE: &[Outside] = &[
     ),
     used(
         "rustix",
-        SPEAK_NETLINK,
-        "system calls without unsafe: setns, linkat, flock",
+        &["host", "lab", "cluster"],
+        "system calls without unsafe: setns, linkat, flock, pivot_root",
     ),
     used(
         "serde",

@@ -119,7 +119,7 @@ fn a_crate_from_outside_needs_a_row_with_a_reason() {
         "plan",
         "rustix",
         Value::Null,
-        "is for host, lab: system calls without unsafe",
+        "is for host, lab, cluster: system calls without unsafe",
     );
     assert_found("agent", "axum", Value::Null, "not in OUTSIDE");
 }
