@@ -6,8 +6,27 @@
 //! the machine's own network is never touched. It knows nothing of the network under test but how a user installs it.
 
 pub mod build;
+mod cgroup;
+mod cluster;
 pub mod image;
+mod import;
+mod init;
+mod keys;
+pub mod lan;
+pub mod machine;
+mod network;
+mod node;
 pub mod place;
+pub mod pod;
+mod process;
+mod shape;
+mod up;
 pub mod version;
+pub mod wait;
 
+pub use cluster::Cluster;
+pub use init::init;
+pub use machine::Machine;
+pub use node::Node;
 pub use place::Place;
+pub use shape::{Family, MASTER, Network, Proxy, Shape};

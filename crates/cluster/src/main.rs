@@ -1,13 +1,16 @@
 //! `cluster VERB`: what `cargo xtask cluster` delegates to.
 //!
-//! It only reads arguments and reports errors; what a verb does stands in the library, one module a verb.
+//! It only reads arguments and reports errors; what a verb does stands in the library, in modules of the verbs' names. The
+//! last two verbs are how the cluster makes its machines, and nobody types them.
 
 use std::env;
 use std::io::Write;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
-use cluster::{Place, build, image};
+use anyhow::{Context, Result, bail};
+use cluster::{Cluster, Place, Shape, build, image, lan, machine};
 
 struct Verb {
     name: &'static str,
@@ -16,33 +19,106 @@ struct Verb {
     run: fn(&Place, &[String]) -> Result<()>,
 }
 
-const VERBS: &[Verb] = &[Verb {
-    name: "build",
-    arguments: "[PART...]",
-    does: "the programs from their Go modules, and the images",
-    run: |place, parts| {
-        build::build(place, parts)?;
-        image::others(place)
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "build",
+        arguments: "[PART...]",
+        does: "the programs from their Go modules, and the images",
+        run: |place, parts| {
+            build::build(place, parts)?;
+            image::others(place)
+        },
     },
-}];
+    Verb {
+        name: "up",
+        arguments: "[NODES] [--family ipv4|ipv6|dual|dual6] [--proxy nftables|iptables|none] [--network podwire|reference|none]",
+        does: "a running cluster of this shape; by default 2 nodes, the first choice of each",
+        run: |place, words| Cluster::at(place, &Shape::parse(words)?).map(drop),
+    },
+    Verb {
+        name: "k",
+        arguments: "...",
+        does: "kubectl as the administrator of the running cluster",
+        run: |place, words| {
+            let cluster = Cluster::running(place)?;
+            become_command(cluster.kubectl_command()?.args(words))
+        },
+    },
+    Verb {
+        name: "inside",
+        arguments: "MACHINE [COMMAND...]",
+        does: "a command, or a shell, on a node, or on the machine of the control plane, `control`",
+        run: inside,
+    },
+    Verb {
+        name: "down",
+        arguments: "",
+        does: "no cluster; programs and images stay",
+        run: |place, _| Cluster::down(place),
+    },
+];
 
 /// The shell's convention for a command that was called wrongly.
 const CALLED_WRONGLY: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let asked = arguments.first().map(String::as_str);
-    let Some(verb) = VERBS.iter().find(|verb| Some(verb.name) == asked) else {
-        say(usage());
-        return ExitCode::from(CALLED_WRONGLY);
-    };
-    match Place::find().and_then(|place| (verb.run)(&place, &arguments[1..])) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(format!("cluster {}: {error:#}", verb.name));
+    match hidden(&arguments).or_else(|| run(&arguments)) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            let verb = arguments.first().map_or("", String::as_str);
+            say(format!("cluster {verb}: {error:#}"));
             ExitCode::FAILURE
         }
+        None => {
+            say(usage());
+            ExitCode::from(CALLED_WRONGLY)
+        }
     }
+}
+
+fn run(arguments: &[String]) -> Option<Result<()>> {
+    let (asked, rest) = arguments.split_first()?;
+    let verb = VERBS.iter().find(|verb| verb.name == asked)?;
+    Some(Place::find().and_then(|place| (verb.run)(&place, rest)))
+}
+
+/// What the cluster calls itself with: verb, machine, place.
+fn hidden(arguments: &[String]) -> Option<Result<()>> {
+    let [verb, name, root] = arguments else {
+        return None;
+    };
+    let place = Place::at(Path::new(root));
+    match verb.as_str() {
+        machine::START => Some(machine::start(&place, name)),
+        machine::INIT => Some(cluster::init(&place, name).map(|never| match never {})),
+        _ => None,
+    }
+}
+
+fn inside(place: &Place, words: &[String]) -> Result<()> {
+    let cluster = Cluster::running(place)?;
+    let Some((name, command)) = words.split_first() else {
+        bail!(
+            "which machine? One of {}, {}",
+            lan::CONTROL,
+            cluster.shape().names().join(", ")
+        );
+    };
+    let machine = match name.as_str() {
+        lan::CONTROL => cluster.outside(),
+        name => (*cluster.node(name)?).clone(),
+    };
+    let (program, arguments) = match command.split_first() {
+        Some((program, arguments)) => (program.as_str(), arguments),
+        None => ("bash", command),
+    };
+    become_command(machine.command(program)?.args(arguments))
+}
+
+fn become_command(command: &mut Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("start {}", command.get_program().display()))
 }
 
 fn usage() -> String {

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, ensure};
 /// Names the place.
 pub const VARIABLE: &str = "PODWIRE_CLUSTER";
 
+const SYSTEM_PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A folder for programs, images and one running cluster.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -35,6 +37,13 @@ impl Place {
             root.display()
         );
         Ok(Self { root })
+    }
+
+    /// The place in this folder.
+    pub fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
     }
 
     /// The folder itself.
@@ -65,6 +74,11 @@ impl Place {
     /// The running cluster.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")
+    }
+
+    /// `PATH` for everything that runs in the cluster: its own programs come before the machine's.
+    pub(crate) fn search_path(&self) -> String {
+        format!("{}:{SYSTEM_PROGRAMS}", self.bin().display())
     }
 
     /// A built program.
