@@ -1,16 +1,105 @@
-//! `cargo xtask cluster`: a real Kubernetes cluster on this machine, and what is shown and measured on it.
+//! `cargo xtask cluster`: a real Kubernetes cluster on this machine, and what is tested, shown and measured on it.
 //!
-//! Builds the program `cluster` and becomes it; what a verb does is told there. Here is only what needs cargo.
+//! Builds what is to run on the cluster, and the program `cluster`, then becomes it; what a verb does is told there. Only
+//! `test` is here, because it needs cargo: it brings what is missing, runs the tests one after another, since they share the
+//! machine, and takes the cluster down at the end, however they went.
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::process::Command;
 
-use crate::shell::{become_command, cargo, run as run_command};
-use crate::workspace;
+use anyhow::{Result, bail};
 
-/// Runs a verb of the cluster; all arguments are its own.
+use crate::install::{self, Program};
+use crate::shell::{become_command, cargo, run as run_command, say};
+use crate::test::run_and_count;
+use crate::{dist, workspace};
+
+/// Verbs that bring Podwire to a cluster.
+const BRING_PODWIRE: [&str; 4] = ["up", "demo", "bench", TEST];
+const TEST: &str = "test";
+/// Leaves the cluster up behind the tests.
+const KEEP: &str = "--keep";
+
+/// What makes the machines, and what the programs on them call.
+const NEEDED: [Program; 9] = [
+    Program {
+        name: "conntrack",
+        package: "conntrack",
+    },
+    Program {
+        name: "ip",
+        package: "iproute2",
+    },
+    Program {
+        name: "ipset",
+        package: "ipset",
+    },
+    Program {
+        name: "iptables",
+        package: "iptables",
+    },
+    Program {
+        name: "mount",
+        package: "mount",
+    },
+    Program {
+        name: "nft",
+        package: "nftables",
+    },
+    Program {
+        name: "nsenter",
+        package: "util-linux",
+    },
+    Program {
+        name: "openssl",
+        package: "openssl",
+    },
+    Program {
+        name: "unshare",
+        package: "util-linux",
+    },
+];
+
+/// Runs a verb of the cluster; all other arguments are its own.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let verb = arguments.first().map(String::as_str);
+    let is_test = verb == Some(TEST);
+    if verb.is_some_and(|verb| BRING_PODWIRE.contains(&verb)) {
+        install::programs(&NEEDED)?;
+        dist::programs()?;
+    }
+    let program = program()?;
+    if is_test {
+        return test(&program, &arguments[1..]);
+    }
+    become_command(Command::new(program).args(arguments))
+}
+
+fn program() -> Result<PathBuf> {
     run_command(&mut cargo(["build", "-p", "cluster", "--bin", "cluster"]))?;
     let metadata = workspace::metadata(workspace::root())?;
-    let program = workspace::target_directory(&metadata)?.join("debug/cluster");
-    become_command(std::process::Command::new(program).args(arguments))
+    Ok(workspace::target_directory(&metadata)?.join("debug/cluster"))
+}
+
+fn test(program: &PathBuf, arguments: &[String]) -> Result<()> {
+    run_command(Command::new(program).arg("build"))?;
+    let keep = arguments.iter().any(|word| word == KEEP);
+    let names = arguments.iter().filter(|word| *word != KEEP);
+    let mut command = cargo(["test", "-p", "cluster", "--test", "real", "--"]);
+    command.arg("--test-threads=1").args(names);
+    let outcome = run_and_count(&mut command);
+    if keep {
+        say("cluster: it stays up; to end it, type: cargo xtask cluster down");
+    } else {
+        run_command(Command::new(program).arg("down"))?;
+    }
+    match outcome? {
+        0 => bail!(
+            "no test ran; to see all names, type: cargo test -p cluster --test real -- --list"
+        ),
+        ran => {
+            say(format!("cluster: {ran} tests ran, none failed"));
+            Ok(())
+        }
+    }
 }

@@ -140,7 +140,7 @@ fn runner_variable() -> Result<String> {
 }
 
 /// Runs the tests, passes their output on line by line, and counts those that ran.
-fn run_and_count(command: &mut Command) -> Result<u64> {
+pub(crate) fn run_and_count(command: &mut Command) -> Result<u64> {
     say(format!("$ {}", as_typed(command)));
     let mut child = command
         .stdout(Stdio::piped())
