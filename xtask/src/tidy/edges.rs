@@ -135,6 +135,21 @@ const OUTSIDE: &[Outside] = &[
         "what the API server tells comes as a stream",
     ),
     used(
+        "http-body-util",
+        &["agent"],
+        "a whole text as the body of an answer to hyper",
+    ),
+    used(
+        "hyper",
+        &["agent"],
+        "probes and metrics come by HTTP; it is there already, behind kube",
+    ),
+    used(
+        "hyper-util",
+        &["agent"],
+        "hyper on a socket of tokio's",
+    ),
+    used(
         "ipnet",
         HAVE_PREFIXES,
         "prefixes and their arithmetic, without std",
@@ -168,6 +183,11 @@ const OUTSIDE: &[Outside] = &[
         "netlink-sys",
         SPEAK_NETLINK,
         "netlink sockets without unsafe",
+    ),
+    used(
+        "prometheus-client",
+        &["agent"],
+        "counters, and their text as Prometheus wants it",
     ),
     used(
         "rustix",
