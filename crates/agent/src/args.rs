@@ -1,11 +1,13 @@
 //! What `podwired` is started with.
 
+use crate::listen::ADDRESS;
 use crate::source::{Access, NETWORK, Settings, server};
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Parser};
 use ipnet::IpNet;
 use model::addr;
 use model::name::{NameError, NetworkName, NodeName};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where a DaemonSet says which node it is (downward API, `spec.nodeName`).
@@ -68,9 +70,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "/proc/sys/net")]
     pub(crate) proc_sys_net: PathBuf,
 
+    /// Where probes and metrics are answered by HTTP; or none
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = ADDRESS, value_parser = listen)]
+    pub(crate) listen: Listen,
+
     /// Log why, too
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+/// Where it listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// Nowhere.
+    None,
+    /// On this address.
+    At(SocketAddr),
 }
 
 impl Args {
@@ -113,6 +128,15 @@ fn node_name(text: &str) -> Result<NodeName, NameError> {
     NodeName::new(text)
 }
 
+fn listen(text: &str) -> Result<Listen, String> {
+    if text == "none" {
+        return Ok(Listen::None);
+    }
+    text.parse().map(Listen::At).map_err(|_| {
+        "it is no ADDRESS:PORT such as 127.0.0.1:10112 or [::1]:10112, and not none".into()
+    })
+}
+
 fn network_name(text: &str) -> Result<NetworkName, NameError> {
     NetworkName::new(text)
 }
@@ -145,6 +169,19 @@ mod tests {
             let line = format!("podwired --nodes nodes.toml --node a {option}");
             assert!(parse(&line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn it_listens_on_the_loopback_unless_told_otherwise_or_not_at_all() {
+        let told = |more: &str| {
+            let line = format!("podwired --kubernetes {more}");
+            parse(&line).map(|args| args.listen).ok()
+        };
+        let at = |text: &str| Some(Listen::At(text.parse().unwrap()));
+        assert_eq!(told(""), at("127.0.0.1:10112"));
+        assert_eq!(told("--listen [::]:9"), at("[::]:9"));
+        assert_eq!(told("--listen none"), Some(Listen::None));
+        assert_eq!(told("--listen 10112"), None);
     }
 
     #[test]

@@ -8,9 +8,12 @@ mod told;
 pub(crate) use told::line;
 
 use crate::kernel::Kernel;
+use crate::metrics::{Round, kind};
 use crate::pace::{Outcome, Pace};
 use crate::report::Report;
-use crate::source::{Health, Reading, Source};
+use crate::source::{Reading, Source};
+use crate::verdict::Health;
+use crate::vitals::Vitals;
 use crate::wake::{Cause, Wake};
 use anyhow::Result;
 use host::Error;
@@ -30,7 +33,7 @@ use tracing::{debug, info, warn};
 
 /// Looks at the node within one round: one to find what is to do, one to see that it is done, and some for a ruleset that
 /// other programs change at the same time.
-const LOOKS: usize = 5;
+pub(crate) const LOOKS: usize = 5;
 
 /// The agent at work.
 pub(crate) struct Control {
@@ -41,6 +44,7 @@ pub(crate) struct Control {
     wake: Wake,
     report: Report,
     status: Status,
+    vitals: Arc<Vitals>,
     pace: Pace,
     told: Told,
     started: Instant,
@@ -56,6 +60,7 @@ impl Control {
         (own, network): (&NodeName, NetworkName),
         kernel: Kernel,
         (run, conf): (&Path, &Path),
+        vitals: Arc<Vitals>,
     ) -> Result<Self> {
         Ok(Self {
             status: Status {
@@ -69,6 +74,7 @@ impl Control {
                 at: 0,
                 pid: std::process::id(),
             },
+            vitals,
             source,
             cluster: cluster.map(Arc::new),
             wake: Wake::open(run, conf, kernel.ports())?,
@@ -85,9 +91,17 @@ impl Control {
     /// Keeps the node in order. Ends only if the agent itself is broken; the node stays as it is then, too.
     pub(crate) async fn run(mut self) -> Result<Infallible> {
         loop {
+            let began = self.now();
+            let repairs = self.ready && !self.pace.is_news();
             self.pace.begin();
             let (outcome, findings) = self.round().await?;
             self.pace.end(self.now(), outcome);
+            self.vitals.metrics.round(Round {
+                outcome,
+                took: self.now().saturating_sub(began),
+                settled: self.settled || outcome == Outcome::Failed || self.cluster.is_none(),
+                repair: repairs && outcome == Outcome::Changed,
+            });
             self.tell(outcome, findings);
             self.wait().await?;
         }
@@ -145,10 +159,12 @@ impl Control {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        let lines: Vec<String> = changes.iter().map(line).collect();
+        let lines: Vec<(&str, String)> = changes.iter().map(|it| (kind(it), line(it))).collect();
         let failed = self.kernel.apply(changes, generation).await?.failed;
-        for (place, line) in lines.iter().enumerate() {
-            match failed.iter().find(|(at, _)| *at == place) {
+        for (place, (kind, line)) in lines.iter().enumerate() {
+            let refused = failed.iter().find(|(at, _)| *at == place);
+            self.vitals.metrics.change(kind, refused.is_none());
+            match refused {
                 None => info!("{line}"),
                 Some((_, error)) => debug!("not done: {line}: {error}"),
             }
@@ -168,6 +184,9 @@ impl Control {
         self.status.network = cluster.network.clone();
         self.status.ranges = me.map(|me| me.ranges.clone()).unwrap_or_default();
         self.status.peers.clone_from(&plan.peers);
+        self.vitals
+            .metrics
+            .cluster(cluster.nodes.len(), &plan.peers);
         self.status.table = have.table.as_ref().map(|table| table.version.clone());
     }
 
@@ -181,11 +200,18 @@ impl Control {
     fn tell(&mut self, outcome: Outcome, mut findings: Vec<Finding>) {
         debug!("round: {outcome:?}");
         let told = self.source.findings();
-        self.source.hear(self.health(outcome, &findings, &told));
-        findings.extend(told);
-        if self.pace.is_strife() {
-            findings.push(told::strife());
-        }
+        let health = self.health(outcome, &findings, &told);
+        self.vitals.turned(health, &self.status.ranges);
+        let strife = self.pace.is_strife().then(told::strife);
+        let deaf = self.vitals.deaf();
+        let counts = [
+            ("node", findings.len()),
+            ("source", told.len()),
+            ("strife", strife.iter().len()),
+            ("listener", deaf.iter().len()),
+        ];
+        self.vitals.metrics.findings(counts, strife.is_some());
+        findings.extend(told.into_iter().chain(strife).chain(deaf));
         self.told.findings(&findings);
         self.status.findings = findings;
         if let Err(error) = self.report.put(self.status.clone()) {
@@ -224,7 +250,9 @@ impl Control {
             let due = self.started + self.pace.next();
             match timeout_at(due, self.wake.next(&mut self.source)).await {
                 Ok(cause) => {
-                    match cause? {
+                    let cause = cause?;
+                    self.vitals.metrics.woken(cause);
+                    match cause {
                         Cause::Source => source = true,
                         Cause::Kernel | Cause::Files => other = true,
                     }

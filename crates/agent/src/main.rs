@@ -6,13 +6,17 @@
 mod args;
 mod control;
 mod kernel;
+mod listen;
+mod metrics;
 mod pace;
 mod report;
 mod source;
+mod verdict;
+mod vitals;
 mod wake;
 
 use anyhow::{Context, Result, bail};
-use args::Args;
+use args::{Args, Listen};
 use clap::Parser;
 use control::Control;
 use host::charge::{self, Charge, Claim};
@@ -31,6 +35,7 @@ use tracing::{Level, error, info};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use vitals::Vitals;
 
 /// File of the conflist in the runtime's folder. A runtime takes the first one in the alphabet: a file that somebody wrote by
 /// hand, such as `10-bash-cni-plugin.conf`, stays in force.
@@ -73,7 +78,8 @@ fn run(args: &Args) -> Result<ExitCode> {
         } else {
             Some(End::listen()?)
         };
-        let (source, cluster) = match open(args, &own) {
+        let vitals = Arc::new(Vitals::new(&args.run_dir, args.kubernetes));
+        let (source, cluster) = match open(args, &own, &vitals) {
             Ok(opened) => opened,
             Err(problems) => return refuse(&problems),
         };
@@ -94,7 +100,10 @@ fn run(args: &Args) -> Result<ExitCode> {
             None => args.network.clone(),
         };
         let folders = (args.run_dir.as_path(), args.cni_conf_dir.as_path());
-        let control = Control::new((source, cluster), (&own, network), kernel, folders)?;
+        if let Listen::At(address) = args.listen {
+            listen::listen(address, Arc::clone(&vitals)).await;
+        }
+        let control = Control::new((source, cluster), (&own, network), kernel, folders, vitals)?;
         until_told(control, end).await
     })
 }
@@ -122,13 +131,20 @@ fn refuse(problems: &[String]) -> Result<ExitCode> {
 }
 
 /// The source that is asked for. A file tells of the cluster at once; the API server, which may be away, later.
-fn open(args: &Args, own: &NodeName) -> Result<(Source, Option<Cluster>), Vec<String>> {
+fn open(
+    args: &Args,
+    own: &NodeName,
+    vitals: &Arc<Vitals>,
+) -> Result<(Source, Option<Cluster>), Vec<String>> {
     match &args.nodes {
         Some(nodes) => {
             let (source, cluster) = Source::file(nodes, own)?;
             Ok((source, Some(cluster)))
         }
-        None => Ok((Source::kube(args.access(), args.settings(own)), None)),
+        None => Ok((
+            Source::kube(args.access(), args.settings(own), vitals),
+            None,
+        )),
     }
 }
 

@@ -67,6 +67,11 @@ impl Pace {
         self.news = true;
     }
 
+    /// Whether something else is wanted of the node since the last round.
+    pub(crate) fn is_news(&self) -> bool {
+        self.news
+    }
+
     /// A round begins: it sees whatever has happened until now.
     pub(crate) fn begin(&mut self) {
         self.event = None;

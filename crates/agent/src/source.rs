@@ -7,6 +7,7 @@ pub(crate) use self::kube::{Access, Settings, server};
 
 use self::file::File;
 use self::kube::Kube;
+use crate::vitals::Vitals;
 use anyhow::Result;
 use host::Error;
 use host::watch::Watch;
@@ -15,6 +16,7 @@ use model::name::NodeName;
 use model::status::Finding;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::io::unix::AsyncFd;
 
 /// Name of the CNI network where nobody gives one.
@@ -39,17 +41,6 @@ pub(crate) enum Reading {
     Told,
 }
 
-/// How the node is, as far as the source wants to hear it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// Nobody knows yet what the node needs.
-    Unknown,
-    /// Everything that it needs is there.
-    InOrder,
-    /// It is not, and why.
-    Out(String),
-}
-
 impl Source {
     /// The nodes that a file lists.
     ///
@@ -60,9 +51,9 @@ impl Source {
         Ok((Self::File(file), cluster))
     }
 
-    /// The nodes that the API server has; they are told later.
-    pub(crate) fn kube(access: Access, settings: Settings) -> Self {
-        Self::Kube(Kube::follow(access, settings))
+    /// The nodes that the API server has; they are told later, and the server is told what becomes of `vitals`.
+    pub(crate) fn kube(access: Access, settings: Settings, vitals: &Arc<Vitals>) -> Self {
+        Self::Kube(Kube::follow(access, settings, vitals))
     }
 
     /// Waits until the source may have something new.
@@ -89,15 +80,6 @@ impl Source {
         match self {
             Self::File(file) => file.findings().collect(),
             Self::Kube(kube) => kube.findings().to_vec(),
-        }
-    }
-
-    /// Tells it how the node is.
-    pub(crate) fn hear(&self, health: Health) {
-        match self {
-            // Nobody reads in a file how a node is; the report says it.
-            Self::File(_) => {}
-            Self::Kube(kube) => kube.hear(health),
         }
     }
 }

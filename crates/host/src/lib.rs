@@ -18,6 +18,7 @@ pub mod program;
 pub mod rtnl;
 pub mod store;
 pub mod sysctl;
+pub mod usage;
 pub mod watch;
 
 pub use error::{Error, Report};

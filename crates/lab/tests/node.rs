@@ -8,6 +8,7 @@ mod conflist;
 mod firewalls;
 mod life;
 mod nodes_file;
+mod probes;
 mod repair;
 mod sources;
 mod status;
@@ -24,7 +25,7 @@ use lab::{Lab, Node, Place, Programs, programs};
 use serde_json::Value;
 
 /// Whatever is done by then was done in time; only a failure waits so long.
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// What an agent repairs is repaired within this, on a machine that does much else.
 const REPAIRED: Duration = Duration::from_secs(1);
 
@@ -186,7 +187,7 @@ fn put_nodes(node: &Node, text: &str) -> Result<()> {
 }
 
 /// What the agent says of the node, as findings in one text.
-fn findings(status: &Value) -> String {
+pub(crate) fn findings(status: &Value) -> String {
     let findings = status["findings"].as_array().into_iter().flatten();
     findings.map(|finding| format!("{finding}\n")).collect()
 }

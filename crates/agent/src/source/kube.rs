@@ -10,17 +10,16 @@ mod object;
 mod retry;
 mod tell;
 mod translate;
-mod verdict;
 
 pub(crate) use access::{Access, server};
 pub(crate) use translate::Settings;
 
-use super::{Health, Reading};
+use super::Reading;
+use crate::vitals::Vitals;
 use known::{Known, Outage, State, Trouble};
 use model::cluster::Cluster;
 use model::status::Finding;
 use std::sync::Arc;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// The API server's Nodes, as this node sees them.
@@ -28,7 +27,6 @@ pub(crate) struct Kube {
     settings: Settings,
     server: String,
     known: Arc<Known>,
-    health: watch::Sender<Health>,
     /// What was told last.
     cluster: Option<Cluster>,
     findings: Vec<Finding>,
@@ -37,18 +35,16 @@ pub(crate) struct Kube {
 
 impl Kube {
     /// Begins to follow; never fails, because the API server may come later.
-    pub(super) fn follow(access: Access, settings: Settings) -> Self {
+    pub(super) fn follow(access: Access, settings: Settings, vitals: &Arc<Vitals>) -> Self {
         let own = settings.own.clone();
-        let known = Arc::new(Known::nothing(&own));
-        let health = watch::Sender::new(Health::Unknown);
-        let tell = tell::tell(access.clone(), own, Arc::clone(&known), health.subscribe());
+        let known = Arc::new(Known::nothing(&own, vitals.metrics.api.clone()));
+        let tell = tell::tell(access.clone(), own, Arc::clone(&known), Arc::clone(vitals));
         let server = access.server();
         let follow = follow::follow(access, Arc::clone(&known));
         Self {
             settings,
             server,
             known,
-            health,
             cluster: None,
             findings: Vec::new(),
             tasks: [
@@ -97,15 +93,6 @@ impl Kube {
     /// What is wrong; first what is about this node.
     pub(super) fn findings(&self) -> &[Finding] {
         &self.findings
-    }
-
-    /// Tells the cluster how the node is.
-    pub(super) fn hear(&self, health: Health) {
-        self.health.send_if_modified(|known| {
-            let is_news = *known != health;
-            *known = health;
-            is_news
-        });
     }
 }
 

@@ -257,7 +257,7 @@ fn a_dry_run_on_a_fresh_node_announces_what_then_is_done_and_changes_nothing() -
             !master.run(|| std::fs::exists("/run/podwire"))?,
             "a dry run makes /run/podwire"
         );
-        let agent = Agent::start(master, &programs()?)?;
+        let agent = Agent::start_with(master, &programs()?, &["--listen", "none"])?;
         agent.ready(SOON)?;
         let said = agent.process.stderr();
         let done: Vec<&str> = said

@@ -108,7 +108,10 @@ impl Follower {
             match done {
                 Ok(()) if is_list => {}
                 Ok(()) => sleep_until(began + REST).await,
-                Err(Broken::Gone) => self.version = None,
+                Err(Broken::Gone) => {
+                    self.known.gone();
+                    self.version = None;
+                }
                 Err(Broken::Strange(_)) if is_list && !was_in_pages => self.in_pages = true,
                 Err(Broken::Strange(why) | Broken::Refused(why)) => return Trouble::Refusal(why),
                 Err(Broken::Failed(why)) => return Trouble::Silent(why),
@@ -177,6 +180,7 @@ impl Follower {
         };
         let end = Instant::now() + Duration::from_secs(WATCH.into()) + WATCH_GRACE;
         let mut events = pin!(self.events(client, &asked, &version).await?);
+        self.known.watching();
         loop {
             let Ok(event) = timeout_at(end, events.next()).await else {
                 return Err(Broken::Failed(silence(Duration::from_secs(WATCH.into()))));
@@ -191,6 +195,7 @@ impl Follower {
                     self.at(node.version());
                 }
                 Some(Ok(WatchEvent::Bookmark(mark))) => {
+                    self.known.heard();
                     self.at(Some(&mark.metadata.resource_version));
                 }
                 Some(Ok(WatchEvent::Error(status))) => return Err(refused(&status)),

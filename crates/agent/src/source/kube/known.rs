@@ -3,6 +3,7 @@
 //! Most events of a Node are heartbeats and change nothing here; only what does wakes anybody.
 
 use super::object::{Object, Seen};
+use crate::metrics::Api;
 use k8s_openapi::jiff::Timestamp;
 use model::name::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,16 +103,18 @@ pub(super) struct Known {
     state: Mutex<State>,
     news: Notify,
     said: watch::Sender<Said>,
+    metrics: Api,
 }
 
 impl Known {
     /// Nothing, on this node.
-    pub(super) fn nothing(own: &NodeName) -> Self {
+    pub(super) fn nothing(own: &NodeName, metrics: Api) -> Self {
         Self {
             own: own.clone(),
             state: Mutex::default(),
             news: Notify::new(),
             said: watch::Sender::new(Said::default()),
+            metrics,
         }
     }
 
@@ -125,6 +128,7 @@ impl Known {
 
     /// Takes a whole list.
     pub(super) fn listed(&self, nodes: Nodes) {
+        self.metrics.listed();
         self.say(nodes.said);
         self.state().nodes = Some(nodes);
         self.news.notify_one();
@@ -132,11 +136,13 @@ impl Known {
 
     /// Takes a new or changed node.
     pub(super) fn put(&self, node: &Object) {
+        self.metrics.event();
         self.change(|nodes| nodes.put(node));
     }
 
     /// Takes a node's end.
     pub(super) fn remove(&self, node: &Object) {
+        self.metrics.event();
         self.change(|nodes| nodes.remove(node));
     }
 
@@ -154,8 +160,24 @@ impl Known {
         }
     }
 
+    /// A watch has begun.
+    pub(super) fn watching(&self) {
+        self.metrics.watching();
+    }
+
+    /// The API server has told that nothing has changed.
+    pub(super) fn heard(&self) {
+        self.metrics.heard();
+    }
+
+    /// The API server no longer knows what the watch began at.
+    pub(super) fn gone(&self) {
+        self.metrics.gone();
+    }
+
     /// The API server answers.
     pub(super) fn reached(&self) {
+        self.metrics.reached();
         if self.state().outage.take().is_some() {
             self.news.notify_one();
         }
@@ -163,6 +185,10 @@ impl Known {
 
     /// The API server does not answer as it should.
     pub(super) fn failed(&self, why: Trouble) {
+        self.metrics.failed(match &why {
+            Trouble::Silent(_) => "silent",
+            Trouble::Refusal(_) => "refusal",
+        });
         let mut state = self.state();
         let since = match state.outage.take() {
             Some(outage) => outage.since,

@@ -8,15 +8,14 @@ use super::follow::NODES;
 use super::known::{Known, Said, now};
 use super::object::{CONDITION, DOWN, UP};
 use super::retry::Retry;
-use super::verdict::{Judge, Verdict};
-use crate::source::Health;
+use crate::verdict::Verdict;
+use crate::vitals::Vitals;
 use kube::core::Request;
 use kube::core::params::{Patch, PatchParams};
 use model::name::NodeName;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -30,32 +29,28 @@ const ANSWER: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Tells until the program ends.
-pub(super) async fn tell(
-    access: Access,
-    own: NodeName,
-    known: Arc<Known>,
-    mut health: Receiver<Health>,
-) {
-    let started = Instant::now();
+pub(super) async fn tell(access: Access, own: NodeName, known: Arc<Known>, vitals: Arc<Vitals>) {
+    let mut health = vitals.subscribe();
     let mut said = known.said();
-    let mut judge = Judge::default();
     let mut retry = Retry::default();
     let mut told = String::new();
     loop {
-        let seen = health.borrow_and_update().clone();
+        health.mark_unchanged();
         let says = *said.borrow_and_update();
-        if let Some(verdict) = judge.see(started.elapsed(), &seen)
-            && is_news(verdict, says)
+        if let Some(verdict) = vitals.verdict()
+            && is_news(&verdict, says)
         {
-            match write(&access, &own, verdict, says).await {
+            match write(&access, &own, &verdict, says).await {
                 Ok(()) => {
-                    info!("condition {CONDITION} of node {own}: {}", words(verdict).1);
+                    vitals.metrics.api.condition(true);
+                    info!("condition {CONDITION} of node {own}: {}", words(&verdict).1);
                     retry.succeeded();
                     told.clear();
                     // The Node's answer comes by the watch, within this time.
                     sleep(REST).await;
                 }
                 Err(error) => {
+                    vitals.metrics.api.condition(false);
                     // While the API server is away every attempt fails in the same words.
                     if told != error {
                         warn!(
@@ -68,9 +63,7 @@ pub(super) async fn tell(
             }
             continue;
         }
-        let due = judge
-            .due()
-            .map_or_else(|| Instant::now() + LONG, |due| started + due);
+        let due = vitals.due().unwrap_or_else(|| Instant::now() + LONG);
         tokio::select! {
             changed = health.changed() => if changed.is_err() { return },
             changed = said.changed() => if changed.is_err() { return },

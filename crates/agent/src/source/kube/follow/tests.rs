@@ -1,6 +1,7 @@
 //! An API server that answers by a script, and what is known after it.
 
 use super::*;
+use crate::metrics::Api;
 use crate::source::kube::known::Outage;
 use host::machine::{Machine, Paths};
 use model::change::Change;
@@ -123,7 +124,7 @@ impl Play {
             "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\nclusters: [{{name: a, cluster: {{server: \"http://{address}\"}}}}]\nusers: [{{name: a, user: {{}}}}]\n"
         );
         std::fs::write(&kubeconfig, text).unwrap();
-        let known = Arc::new(Known::nothing(&NodeName::new("a").unwrap()));
+        let known = Arc::new(Known::nothing(&NodeName::new("a").unwrap(), Api::default()));
         let access = Access {
             kubeconfig: Some(kubeconfig.clone()),
             server: None,

@@ -1,20 +1,30 @@
-//! Whether the node's network is there, as the cluster is told: without flapping.
+//! Whether the node's network is there, as the cluster and whoever probes are told: without flapping.
 //!
 //! Up at once, the first time that the node is in order, because pods wait for it; down only after a while out of order, and
 //! up again only after a while in order. Time is an argument: since the start of the agent. Nothing here waits.
 
-use crate::source::Health;
 use std::time::Duration;
 
 /// How long a node may be out of order before it is said: a repair takes a moment, and whoever reads it moves pods away.
-pub(super) const GRACE: Duration = Duration::from_secs(30);
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// How long a node that was said to be down must have been in order.
-pub(super) const CALM: Duration = Duration::from_secs(10);
+pub(crate) const CALM: Duration = Duration::from_secs(10);
+
+/// How the node is after a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Nobody knows yet what the node needs.
+    Unknown,
+    /// Everything that it needs is there.
+    InOrder,
+    /// It is not, and why.
+    Out(String),
+}
 
 /// What the cluster is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Pods can talk.
     Up,
     /// They cannot, and why.
@@ -23,7 +33,7 @@ pub(super) enum Verdict {
 
 /// What led to the verdict.
 #[derive(Debug, Default)]
-pub(super) struct Judge {
+pub(crate) struct Judge {
     verdict: Option<Verdict>,
     /// Since when the node has been in order without a break.
     well: Option<Duration>,
@@ -33,7 +43,7 @@ pub(super) struct Judge {
 
 impl Judge {
     /// The verdict, now that the node is as it is; none as long as nothing is certain.
-    pub(super) fn see(&mut self, now: Duration, health: &Health) -> Option<&Verdict> {
+    pub(crate) fn see(&mut self, now: Duration, health: &Health) -> Option<&Verdict> {
         match health {
             Health::Unknown => {}
             Health::InOrder => {
@@ -55,7 +65,7 @@ impl Judge {
     }
 
     /// When the verdict may change although nothing happens.
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         let is_down = matches!(self.verdict, Some(Verdict::Down(_)));
         let better = self.well.filter(|_| is_down).map(|since| since + CALM);
         let worse = self.ill.filter(|_| !is_down).map(|since| since + GRACE);

@@ -1,0 +1,28 @@
+//! The kinds of changes, as labels. They name what is changed in the words of ip(8) and nft(8).
+
+use model::change::Change;
+
+/// A change's kind.
+pub(crate) fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::SetSysctl(_) => "set_sysctl",
+        Change::AddLink(_) => "add_link",
+        Change::SetUp(_) => "set_link_up",
+        Change::RemoveLink(_) => "delete_link",
+        Change::AddAddress(_) => "add_address",
+        Change::RemoveAddress(_) => "delete_address",
+        Change::AddRoute(_) => "add_route",
+        Change::ReplaceRoute(_) => "replace_route",
+        Change::RemoveRoute(_) => "delete_route",
+        Change::AddNeighbour(_) => "replace_neighbour",
+        Change::RemoveNeighbour(_) => "delete_neighbour",
+        Change::PutTable(_) => "put_table",
+        Change::RemoveTable => "delete_table",
+        Change::AddElements(..) => "add_element",
+        Change::RemoveElements(..) => "delete_element",
+        Change::InsertRule(..) => "insert_rule",
+        Change::RemoveRule(..) => "delete_rule",
+        Change::ForgetFlows(_) => "forget_flows",
+        Change::WriteConflist(_) => "write_conflist",
+    }
+}
