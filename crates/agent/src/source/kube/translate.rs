@@ -70,6 +70,9 @@ pub(super) fn cluster(
         };
         cluster.nodes.insert(name.clone(), node);
     }
+    if settings.prefixes.is_empty() {
+        cluster.prefixes = kept.together();
+    }
     others.extend(waiting(nodes, settings));
     findings.extend(capped(others));
     (cluster, findings)
@@ -179,6 +182,13 @@ impl<'n> Kept<'n> {
         held.find(|(held, _)| {
             held.net().contains(&range.net()) || range.net().contains(&held.net())
         })
+    }
+
+    /// All of them in as few prefixes as hold nothing else: controllers give ranges one after another, so there are few, and
+    /// other programs' chains get one rule for each.
+    fn together(&self) -> Vec<IpNet> {
+        let nets = self.ranges.values().map(|(range, _)| range.net()).collect();
+        IpNet::aggregate(&nets)
     }
 
     fn keep(&mut self, range: PodRange, name: &'n NodeName) {

@@ -209,6 +209,36 @@ fn a_range_outside_of_the_prefixes_is_said_and_kept() {
 }
 
 #[test]
+fn without_prefixes_the_ranges_are_put_together_as_far_as_they_hold_nothing_else() {
+    let given = |i: usize| format!("10.244.{i}.0/24");
+    let list: Vec<Value> = (0..500)
+        .map(|i| {
+            node(
+                &format!("n{i:03}"),
+                1,
+                &[&format!("10.{}.{}.0/24", 244 + i / 256, i % 256)],
+                &[],
+            )
+        })
+        .chain([node("far", 2, &["192.168.7.0/24", "fd00:7::/64"], &[])])
+        .collect();
+    let told = |list: &[Value]| {
+        let (cluster, _) = translated(list);
+        let prefixes: Vec<String> = cluster.prefixes.iter().map(ToString::to_string).collect();
+        prefixes.join(" ")
+    };
+    assert_eq!(
+        told(&list),
+        "10.244.0.0/16 10.245.0.0/17 10.245.128.0/18 10.245.192.0/19 10.245.224.0/20 10.245.240.0/22 192.168.7.0/24 fd00:7::/64"
+    );
+    let two = [
+        node("a", 1, &[&given(0)], &[]),
+        node("b", 1, &[&given(2)], &[]),
+    ];
+    assert_eq!(told(&two), "10.244.0.0/24 10.244.2.0/24");
+}
+
+#[test]
 fn a_cluster_that_is_wrong_everywhere_does_not_fill_the_report() {
     let mut list = vec![master()];
     list.extend((0..100).map(|i| node(&format!("w{i}"), 1, &["10.244.0.0/24"], &[])));
