@@ -144,11 +144,7 @@ const OUTSIDE: &[Outside] = &[
         &["agent"],
         "probes and metrics come by HTTP; it is there already, behind kube",
     ),
-    used(
-        "hyper-util",
-        &["agent"],
-        "hyper on a socket of tokio's",
-    ),
+    used("hyper-util", &["agent"], "hyper on a socket of tokio's"),
     used(
         "ipnet",
         HAVE_PREFIXES,
@@ -232,6 +228,11 @@ const OUTSIDE: &[Outside] = &[
         "golden tests: a decision as text that a reviewer reads",
     ),
     tested("proptest", DECIDE, "laws that hold for every input"),
+    tested(
+        "serde-saphyr",
+        &["lab"],
+        "the manifest and the chart are YAML, and what they say is tried; it is there already, behind kube",
+    ),
 ];
 
 /// Crates that stay with their owners whatever the table above may be taught.
