@@ -20,6 +20,7 @@
 
 mod book;
 mod capture;
+mod container;
 mod disk;
 pub mod firewall;
 mod namespace;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 
+pub use container::Container;
 pub use node::{Node, NodeBuilder};
 pub use place::Place;
 pub use pod::Pod;

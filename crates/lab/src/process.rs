@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::book::lock;
 use crate::capture::{Capture, Stream};
+use crate::container::Container;
 use crate::place::Place;
 
 /// How many lines of each stream an explanation shows.
@@ -31,6 +32,7 @@ pub struct Command<'a> {
     command: std::process::Command,
     title: String,
     stdin: Option<Vec<u8>>,
+    container: Option<Container>,
 }
 
 /// What a program that has ended leaves.
@@ -74,6 +76,7 @@ impl<'a> Command<'a> {
             command: std::process::Command::new(program),
             title: program.to_string_lossy().into_owned(),
             stdin: None,
+            container: None,
         }
     }
 
@@ -109,6 +112,12 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Runs it in a container.
+    pub(crate) fn inside(mut self, container: Container) -> Self {
+        self.container = Some(container);
+        self
+    }
+
     /// Starts it.
     pub fn spawn(mut self) -> Result<Process> {
         self.command
@@ -124,7 +133,13 @@ impl<'a> Command<'a> {
         let command = &mut self.command;
         let mut child = self
             .place
-            .attempt(|| Ok(command.spawn()?))
+            .attempt(|| {
+                // The thread ends with this, and nobody else is in the container then but the program.
+                if let Some(container) = &self.container {
+                    container.enter()?;
+                }
+                Ok(command.spawn()?)
+            })
             .with_context(|| format!("start {}", self.title))?;
         let pid = Pid::from_child(&child);
         // The child is not reaped before `child` is waited for, so the number is still its own.

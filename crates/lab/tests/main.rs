@@ -5,6 +5,8 @@ mod calls;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod environment;
 #[cfg(test)]
 mod firewalls;

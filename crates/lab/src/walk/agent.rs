@@ -64,6 +64,14 @@ impl Agent {
         })
     }
 
+    /// One that was started in another way.
+    pub fn of(node: &Node, process: Process) -> Self {
+        Self {
+            process,
+            node: node.clone(),
+        }
+    }
+
     /// One on each node of the walk, both ready.
     pub fn start_all(site: &Site, programs: &Programs) -> Result<[Self; 2]> {
         let agents = [
