@@ -197,6 +197,11 @@ const OUTSIDE: &[Outside] = &[
     ),
     used("serde_json", SPEAK_JSON, "CNI, records and status are JSON"),
     used(
+        "sha2",
+        &["cluster"],
+        "an image names its parts by their SHA-256; kube brings the crate already",
+    ),
+    used(
         "signal-hook",
         &["lab"],
         "the demo leaves nothing behind after Ctrl-C; catching signals without it is unsafe",
