@@ -4,6 +4,8 @@
 //! `test` is here, because it needs cargo: it brings what is missing, runs the tests one after another, since they share the
 //! machine, and takes the cluster down at the end, however they went.
 
+mod packages;
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -64,6 +66,9 @@ const NEEDED: [Program; 9] = [
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let verb = arguments.first().map(String::as_str);
     let is_test = verb == Some(TEST);
+    if verb == Some("build") || is_test {
+        packages::install()?;
+    }
     if verb.is_some_and(|verb| BRING_PODWIRE.contains(&verb)) {
         install::programs(&NEEDED)?;
         dist::programs()?;

@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{as_typed, cargo, find_program, output, run, say, succeeds};
 use crate::workspace;
 
-/// A program, and the Debian package that brings it.
+/// A program, and the Debian package that brings it. What no program shows, a library to compile with, is named by the full
+/// path of one of its files.
 pub(crate) struct Program {
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,
@@ -63,7 +64,7 @@ pub(crate) fn programs(needed: &[Program]) -> Result<()> {
     match lacking().next() {
         None => Ok(()),
         Some(Program { name, package }) => bail!(
-            "the Debian package {package} is installed, but there is no {name} on PATH; \
+            "the Debian package {package} is installed, but {name} is not there; \
              type: apt-get install --reinstall {package}"
         ),
     }
@@ -157,4 +158,17 @@ fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.arg("-qq").env("DEBIAN_FRONTEND", "noninteractive");
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_program_shows_is_looked_for_by_the_full_path_of_a_file() {
+        let is_there = |name| find_program(name).is_some();
+        assert!(is_there("/etc/passwd"));
+        assert!(!is_there("/etc/passwd.none"));
+        assert!(is_there("sh"));
+    }
 }

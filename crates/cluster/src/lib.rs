@@ -19,6 +19,7 @@ mod node;
 pub mod place;
 pub mod pod;
 mod process;
+pub mod progress;
 mod shape;
 mod up;
 pub mod version;

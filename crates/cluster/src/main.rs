@@ -4,12 +4,12 @@
 //! last two verbs are how the cluster makes its machines, and nobody types them.
 
 use std::env;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use cluster::progress::say;
 use cluster::{Cluster, Place, Shape, build, image, lan, machine};
 
 struct Verb {
@@ -128,10 +128,4 @@ fn usage() -> String {
         text.push_str(&format!("\n  {}\n      {}", call.trim_end(), verb.does));
     }
     text
-}
-
-/// A line of progress.
-fn say(text: impl std::fmt::Display) {
-    // Standard error may be closed; the exit code still tells.
-    drop(writeln!(std::io::stderr(), "{text}"));
 }
