@@ -22,6 +22,8 @@ use crate::progress::say;
 use go::Go;
 use part::{Part, Step, Verb};
 
+pub(crate) use keep::{IMAGES, share};
+
 /// Builds the named parts, or all but Kubernetes' own tests, unless they are there in this version.
 ///
 /// # Errors

@@ -4,7 +4,6 @@
 //! stays to be looked at, and the next `up` replaces it. Taking down ends the machines and removes their disks.
 
 use std::fs;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,8 +11,9 @@ use anyhow::{Context, Result};
 use crate::cluster::{Cluster, shape};
 use crate::keys::Keys;
 use crate::machine::Machine;
+use crate::progress;
 use crate::shape::{MASTER, Network, Shape};
-use crate::{Place, import, lan, network};
+use crate::{Place, image, import, lan, network};
 
 /// A loaded machine of two processors needs a quarter of it.
 const API_SERVER_WITHIN: Duration = Duration::from_secs(120);
@@ -46,7 +46,7 @@ pub(crate) fn up(place: &Place, asked: Shape) -> Result<()> {
     }
     place.image("pause")?;
     if asked.network == Network::Podwire {
-        place.image(PODWIRE)?;
+        image::podwire(place)?;
     }
     let cluster = Cluster::begun(place, asked);
     let is_same = shape(place).is_ok_and(|running| running == asked);
@@ -144,9 +144,5 @@ fn ready(cluster: &Cluster) -> Result<()> {
 /// A line of progress.
 fn say(began: Instant, what: &str) {
     let seconds = began.elapsed().as_secs_f32();
-    // Standard error may be closed; the exit code still tells.
-    drop(writeln!(
-        std::io::stderr(),
-        "cluster: {what} after {seconds:.1} s"
-    ));
+    progress::say(format!("cluster: {what} after {seconds:.1} s"));
 }

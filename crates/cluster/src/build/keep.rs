@@ -13,6 +13,8 @@ use crate::{Place, process};
 
 /// Below `bin`.
 const SHARE: &str = "share";
+/// Under which names Kubernetes' tests ask for images.
+pub(crate) const IMAGES: &str = "manifest.go";
 
 /// All that is here afterwards, below `bin`.
 pub(super) const FILES: [&str; 4] = [
@@ -31,7 +33,7 @@ const COPIED: [&str; 3] = [
 const PAUSE: &str = "build/pause/linux/pause.c";
 
 /// Where the copies are.
-fn share(place: &Place) -> std::path::PathBuf {
+pub(crate) fn share(place: &Place) -> std::path::PathBuf {
     place.bin().join(SHARE)
 }
 
