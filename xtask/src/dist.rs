@@ -1,19 +1,18 @@
 //! `cargo xtask dist`: the static release binaries.
 //!
 //! `dist/bin/` holds the three programs, `dist/cni/` the plugin under every name that it answers to, `dist/lab/` the
-//! benchmark's floor. Packages are built one at a time, because cargo would give each the features that any other one
+//! benchmark's floor; another machine's are below `dist/aarch64/` or the like. Packages are built one at a time, because cargo would give each the features that any other one
 //! asks for, and then the plugin's bytes would depend on the agent. Files are replaced by rename: a running one stays whole.
 
-use std::env;
-use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 
 use anyhow::{Context, Result, bail};
 
-use crate::install::{self, Program};
-use crate::shell::{cargo, find_program, run as run_command, say};
+use crate::install;
+use crate::machine::Machine;
+use crate::shell::{cargo, run as run_command, say};
 use crate::workspace;
 
 /// The plugin's names: each is a `type` that a CNI configuration may ask for.
@@ -24,85 +23,66 @@ const PLUGIN_LIMIT: u64 = 1_600_000;
 
 /// Package and program.
 const PROGRAMS: [(&str, &str); 3] = [("cni", PLUGIN), ("agent", "podwired"), ("ctl", "podwire")];
-/// Of Debian's musl-tools.
-const MUSL_GCC: &str = "musl-gcc";
-const GCC: Program = Program {
-    name: "gcc",
-    package: "gcc",
-};
 /// What the benchmark measures against: the same kernel objects, and nothing else.
 const FLOOR: (&str, &str) = ("lab", "floor");
 
 /// Builds everything and says where it is.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    if let Some(unknown) = arguments.first() {
-        bail!("dist takes no arguments, got {unknown:?}; type: cargo xtask dist");
+    let machine = Machine::asked("dist", arguments)?;
+    programs_for(&machine)?;
+    if !machine.is_own() {
+        return Ok(());
     }
-    programs()?;
-    let (target, built) = target()?;
     let (package, floor) = FLOOR;
-    build(&target, package, floor)?;
-    deliver(&built.join(floor), &directory("lab").join(floor))
+    build(&machine, package, floor)?;
+    deliver(&built(&machine)?.join(floor), &directory("lab").join(floor))
 }
 
 /// Builds what a node gets: all that the demo and the tests need.
 pub(crate) fn programs() -> Result<()> {
-    let (target, built) = target()?;
-    install::rust_target(&target)?;
+    programs_for(&Machine::OWN)
+}
+
+/// Builds what a node of that kind gets.
+pub(crate) fn programs_for(machine: &Machine) -> Result<()> {
+    install::rust_target(&machine.target())?;
+    let (built, bin) = (built(machine)?, machine.directory("bin"));
     for (package, program) in PROGRAMS {
-        build(&target, package, program)?;
-        deliver(&built.join(program), &directory("bin").join(program))?;
+        build(machine, package, program)?;
+        deliver(&built.join(program), &bin.join(program))?;
     }
     for name in PLUGIN_NAMES {
-        deliver(&built.join(PLUGIN), &directory("cni").join(name))?;
+        deliver(&built.join(PLUGIN), &machine.directory("cni").join(name))?;
     }
-    within_limit(&directory("bin").join(PLUGIN), PLUGIN_LIMIT)
+    within_limit(&bin.join(PLUGIN), PLUGIN_LIMIT)
 }
 
-/// What is built for, and the folder in which cargo leaves it.
-fn target() -> Result<(String, PathBuf)> {
-    let target = format!("{ARCH}-unknown-linux-musl");
+/// The folder in which cargo leaves what is built for a machine.
+fn built(machine: &Machine) -> Result<PathBuf> {
     let metadata = workspace::metadata(workspace::root())?;
-    let built = workspace::target_directory(&metadata)?
-        .join(&target)
-        .join("release");
-    Ok((target, built))
+    let directory = workspace::target_directory(&metadata)?;
+    Ok(directory.join(machine.target()).join("release"))
 }
 
-/// A directory of `dist/`.
+/// A directory of `dist/` with what this machine runs.
 pub(crate) fn directory(name: &str) -> PathBuf {
-    workspace::root().join("dist").join(name)
+    Machine::OWN.directory(name)
 }
 
-fn build(target: &str, package: &str, program: &str) -> Result<()> {
+fn build(machine: &Machine, package: &str, program: &str) -> Result<()> {
+    let target = machine.target();
     let mut command = cargo([
         "build",
         "--release",
         "--target",
-        target,
+        &target,
         "-p",
         package,
         "--bin",
         program,
     ]);
-    if let Some((name, compiler)) = c_compiler(target)? {
-        command.env(name, compiler);
-    }
+    command.envs(machine.tools()?);
     run_command(&mut command)
-}
-
-/// The C compiler for the agent's cryptography (ring), as its build script wants to be told; none where the user has done
-/// so. It takes no header and no function of a C library from it, so that the one that links all other programs will do.
-fn c_compiler(target: &str) -> Result<Option<(String, String)>> {
-    let name = format!("CC_{}", target.replace('-', "_"));
-    if env::var_os(&name).is_some() {
-        return Ok(None);
-    }
-    if find_program(MUSL_GCC).is_some() {
-        return Ok(Some((name, MUSL_GCC.to_owned())));
-    }
-    install::programs(&[GCC])?;
-    Ok(Some((name, GCC.name.to_owned())))
 }
 
 /// Puts a program in its place and says how big it is.

@@ -10,6 +10,7 @@ mod cluster;
 mod demo;
 mod dist;
 mod install;
+mod machine;
 mod namespaces;
 mod shell;
 mod test;
@@ -66,7 +67,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "dist",
-        arguments: "",
+        arguments: "[--target x86_64|aarch64]",
         does: "static release binaries in dist/bin, the plugin under all its names in dist/cni",
         run: dist::run,
     },
