@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask demo | test | check | bench | cluster | dist`.
+//! The project's commands: `cargo xtask demo | test | check | bench | cluster | dist | image`.
 //!
 //! One file a verb, and beside them what they share: `shell` runs a command and shows it, `install` fetches what a verb
 //! lacks, `namespaces` finds out how to enter fresh ones, `workspace` knows where things are. Nothing of Podwire itself
@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod demo;
 mod dist;
+mod image;
 mod install;
 mod machine;
 mod namespaces;
@@ -70,6 +71,12 @@ const VERBS: &[Verb] = &[
         arguments: "[--target x86_64|aarch64]",
         does: "static release binaries in dist/bin, the plugin under all its names in dist/cni",
         run: dist::run,
+    },
+    Verb {
+        name: "image",
+        arguments: "[--target x86_64|aarch64]",
+        does: "Podwire's container image as a file in dist, for podman, docker and containerd",
+        run: image::run,
     },
 ];
 
