@@ -18,6 +18,8 @@ const PODS: [&str; 2] = ["10.244.0.0/16", "fd00:10:244::/56"];
 const SERVICES: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
 const API_SERVICE: [&str; 2] = ["10.96.0.1", "fd00:10:96::1"];
 const DNS: [&str; 2] = ["10.96.0.10", "fd00:10:96::a"];
+/// Far away: only the nodes' default route leads there.
+const OUTSIDE: [&str; 2] = ["108.177.121.113", "2001:db8:108::113"];
 const LAN: [(&str, u8); 2] = [("192.168.77.", 24), ("fd00:192:168:77::", 64)];
 
 /// The nodes come after this number.
@@ -36,6 +38,18 @@ pub fn services(family: Family) -> Vec<&'static str> {
 /// Where the cluster's DNS is.
 pub fn dns(family: Family) -> Vec<&'static str> {
     family.pick(DNS[0], DNS[1])
+}
+
+/// Addresses outside of the LAN, pods and Services: the control plane's machine stands there for the rest of the world.
+///
+/// # Errors
+/// Never: these are addresses.
+pub fn outside(family: Family) -> Result<Vec<IpAddr>> {
+    let texts = family.pick(OUTSIDE[0], OUTSIDE[1]);
+    texts
+        .into_iter()
+        .map(|text| text.parse().with_context(|| format!("address {text}")))
+        .collect()
 }
 
 /// What a certificate of the API server must name.

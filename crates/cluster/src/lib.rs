@@ -8,6 +8,7 @@
 pub mod build;
 mod cgroup;
 mod cluster;
+mod dns;
 pub mod image;
 mod import;
 mod init;

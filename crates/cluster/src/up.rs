@@ -13,7 +13,7 @@ use crate::keys::Keys;
 use crate::machine::Machine;
 use crate::progress;
 use crate::shape::{MASTER, Network, Shape};
-use crate::{Place, image, import, lan, network};
+use crate::{Place, dns, image, import, lan, network};
 
 /// A loaded machine of two processors needs a quarter of it.
 const API_SERVER_WITHIN: Duration = Duration::from_secs(120);
@@ -115,6 +115,7 @@ fn make(cluster: &Cluster) -> Result<()> {
     import::import(cluster)?;
     say(began, "all nodes have the images");
     network::install(cluster)?;
+    dns::install(cluster)?;
     // kubelets may not give themselves a role.
     cluster.kubectl(&[
         "label",

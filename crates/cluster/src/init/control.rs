@@ -1,7 +1,7 @@
 //! The control plane's machine: the LAN's bridge, and etcd, API server, controller manager and scheduler.
 //!
 //! It is no node and has the caller's files; only its network and its processes are its own. It routes for the nodes to
-//! nowhere: no packet leaves the LAN. See Kubernetes' reference of each program for the flags.
+//! nowhere: no packet leaves the LAN, and an address of its own stands for the world outside. See Kubernetes' reference of each program for the flags.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -45,6 +45,9 @@ fn network(shape: Shape) -> Result<()> {
         format!("link set lo up\nlink add {BRIDGE} type bridge\nlink set {BRIDGE} up\n");
     for address in lan::addresses(lan::CONTROL, shape.family)? {
         lines.push_str(&lan::address_line(address, BRIDGE));
+    }
+    for address in lan::outside(shape.family)? {
+        lines.push_str(&format!("address add {address} dev lo\n"));
     }
     feed(Command::new("ip").args(["-batch", "-"]), &lines).context("make the LAN")?;
     Ok(())
