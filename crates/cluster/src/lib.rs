@@ -7,7 +7,9 @@
 
 pub mod build;
 mod cgroup;
+pub mod client;
 mod cluster;
+pub mod demo;
 mod dns;
 pub mod image;
 mod import;
@@ -17,18 +19,22 @@ pub mod lan;
 pub mod machine;
 mod network;
 mod node;
+mod objects;
 pub mod place;
 pub mod pod;
 mod process;
 pub mod progress;
 mod shape;
+mod table;
 mod up;
 pub mod version;
 pub mod wait;
 
+pub use client::{Client, Listener};
 pub use cluster::Cluster;
 pub use init::init;
 pub use machine::Machine;
 pub use node::Node;
+pub use objects::Objects;
 pub use place::Place;
 pub use shape::{Family, MASTER, Network, Proxy, Shape};

@@ -4,13 +4,14 @@
 //! last two verbs are how the cluster makes its machines, and nobody types them.
 
 use std::env;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cluster::progress::say;
-use cluster::{Cluster, Place, Shape, build, image, lan, machine};
+use cluster::{Cluster, Family, Place, Shape, build, demo, image, lan, machine};
 
 struct Verb {
     name: &'static str,
@@ -34,6 +35,12 @@ const VERBS: &[Verb] = &[
         arguments: "[NODES] [--family ipv4|ipv6|dual|dual6] [--proxy nftables|iptables|none] [--network podwire|reference|none]",
         does: "a running cluster of this shape; by default 2 nodes, the first choice of each",
         run: |place, words| Cluster::at(place, &Shape::parse(words)?).map(drop),
+    },
+    Verb {
+        name: "demo",
+        arguments: "[--keep]",
+        does: "the hand-made demo on a master and a worker; --keep leaves the cluster up",
+        run: demo,
     },
     Verb {
         name: "k",
@@ -81,6 +88,41 @@ fn run(arguments: &[String]) -> Option<Result<()>> {
     let (asked, rest) = arguments.split_first()?;
     let verb = VERBS.iter().find(|verb| verb.name == asked)?;
     Some(Place::find().and_then(|place| (verb.run)(&place, rest)))
+}
+
+fn demo(place: &Place, words: &[String]) -> Result<()> {
+    let keep = match words {
+        [] => false,
+        [word] if word == "--keep" => true,
+        _ => bail!("the demo knows no argument but --keep"),
+    };
+    let shape = Shape {
+        family: Family::Dual,
+        ..Shape::default()
+    };
+    // The lock goes with it: `down` wants it.
+    let walk = Cluster::at(place, &shape).and_then(|cluster| demo::perform(&cluster))?;
+    let faults = walk.faults();
+    let end = if faults.is_empty() {
+        format!(
+            "\nEverything is as it must be: {} connections, each by ICMP and by TCP.\n",
+            walk.count()
+        )
+    } else {
+        String::new()
+    };
+    let mut stdout = std::io::stdout().lock();
+    write!(stdout, "{walk}{end}").context("write the report")?;
+    ensure!(
+        faults.is_empty(),
+        "not as it must be:\n{}\nThe cluster stays up to be looked at; to end it: cargo xtask cluster down",
+        faults.join("\n")
+    );
+    if keep {
+        say("cluster: it stays up; to end it, type: cargo xtask cluster down");
+        return Ok(());
+    }
+    Cluster::down(place)
 }
 
 /// What the cluster calls itself with: verb, machine, place.

@@ -4,4 +4,12 @@
 //! shape stand in one module. Each leaves the cluster as it found it: all nodes on, no objects of its own.
 
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod up;
+
+/// The cluster of this shape, as `cluster up` understands it.
+#[cfg(test)]
+fn with(shape: &str) -> anyhow::Result<cluster::Cluster> {
+    cluster::Cluster::with(&cluster::Shape::parse(shape.split_whitespace())?)
+}

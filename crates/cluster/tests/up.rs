@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, Shape, pod};
+use cluster::{Cluster, pod};
+
+use crate::with;
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn with(shape: &str) -> Result<Cluster> {
-    Cluster::with(&Shape::parse(shape.split_whitespace())?)
-}
 
 /// Every pod gets every pod's name from every address of it.
 fn all_reach_all(cluster: &Cluster, families: usize) -> Result<()> {
