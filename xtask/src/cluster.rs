@@ -21,12 +21,20 @@ const BRING_PODWIRE: [&str; 4] = ["up", "demo", "bench", TEST];
 const TEST: &str = "test";
 /// Leaves the cluster up behind the tests.
 const KEEP: &str = "--keep";
+/// Runs the tests that are not for CI as well.
+const ALL: &str = "--all";
+/// The module of those, as the harness writes it before their names.
+const WHOLE: &str = "whole::";
 
 /// What makes the machines, and what the programs on them call.
-const NEEDED: [Program; 9] = [
+const NEEDED: [Program; 10] = [
     Program {
         name: "conntrack",
         package: "conntrack",
+    },
+    Program {
+        name: "curl",
+        package: "curl",
     },
     Program {
         name: "ip",
@@ -88,12 +96,11 @@ fn program() -> Result<PathBuf> {
 
 fn test(program: &PathBuf, arguments: &[String]) -> Result<()> {
     run_command(Command::new(program).arg("build"))?;
-    let keep = arguments.iter().any(|word| word == KEEP);
-    let names = arguments.iter().filter(|word| *word != KEEP);
+    let asked = Asked::from(arguments);
     let mut command = cargo(["test", "-p", "cluster", "--test", "real", "--"]);
-    command.arg("--test-threads=1").args(names);
+    command.args(asked.harness_arguments());
     let outcome = run_and_count(&mut command);
-    if keep {
+    if asked.keep {
         say("cluster: it stays up; to end it, type: cargo xtask cluster down");
     } else {
         run_command(Command::new(program).arg("down"))?;
@@ -106,5 +113,53 @@ fn test(program: &PathBuf, arguments: &[String]) -> Result<()> {
             say(format!("cluster: {ran} tests ran, none failed"));
             Ok(())
         }
+    }
+}
+
+/// What `test` was given.
+struct Asked<'a> {
+    keep: bool,
+    all: bool,
+    names: Vec<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    fn from(arguments: &'a [String]) -> Self {
+        let words = || arguments.iter().map(String::as_str);
+        Self {
+            keep: words().any(|word| word == KEEP),
+            all: words().any(|word| word == ALL),
+            names: words().filter(|word| ![KEEP, ALL].contains(word)).collect(),
+        }
+    }
+
+    /// Those for CI, all, or all whose names are asked for; one after another, because they share the cluster.
+    fn harness_arguments(&self) -> Vec<&'a str> {
+        let mut words = vec!["--test-threads=1"];
+        if self.names.is_empty() && !self.all {
+            words.extend(["--skip", WHOLE]);
+        }
+        words.extend(&self.names);
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn harness_arguments(words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+        Asked::from(&words).harness_arguments().join(" ")
+    }
+
+    #[test]
+    fn what_is_not_for_ci_runs_when_all_is_asked_for_or_a_name() {
+        assert_eq!(
+            harness_arguments(&["--keep"]),
+            "--test-threads=1 --skip whole::"
+        );
+        assert_eq!(harness_arguments(&["--all"]), "--test-threads=1");
+        assert_eq!(harness_arguments(&["demo"]), "--test-threads=1 demo");
     }
 }

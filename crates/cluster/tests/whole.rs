@@ -1,0 +1,4 @@
+//! What takes long and tells little that CI's tests do not: the same scenarios on clusters of other shapes.
+
+mod services;
+mod up;
