@@ -11,6 +11,7 @@ mod check;
 mod del;
 mod gc;
 mod log;
+mod loopback;
 mod order;
 mod ports;
 mod status;
@@ -18,7 +19,7 @@ mod version;
 
 use answer::Answer;
 use log::Trace;
-use model::cni::{Call, CniError, Code, Valid, Verb, Version};
+use model::cni::{Call, CniError, Code, Kind, Valid, Verb, Version};
 use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
@@ -61,11 +62,15 @@ fn serve(call: &Call, called: &str) -> ExitCode {
         Err(error) => return answer::print(&Err(error), Valid::version_of(&input)),
     };
     trace.step("read");
-    let outcome = run(call, &conf, began, &mut trace);
+    let outcome = match conf.kind {
+        Kind::Podwire | Kind::BashCni => run(call, &conf, began, &mut trace),
+        Kind::Loopback => loopback::run(call, &conf, &mut trace),
+    };
     trace.finish(call, &conf, &outcome);
     answer::print(&outcome, conf.version)
 }
 
+/// The types that give a pod an interface with addresses: a file for each verb.
 fn run(call: &Call, conf: &Valid, began: u64, trace: &mut Trace) -> Result<Answer, CniError> {
     match call.verb {
         Verb::Add => {

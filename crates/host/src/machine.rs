@@ -197,6 +197,7 @@ impl Part {
         match change {
             Change::AddLink(_)
             | Change::SetUp(_)
+            | Change::SetDown(_)
             | Change::RemoveLink(_)
             | Change::AddAddress(_)
             | Change::RemoveAddress(_)

@@ -14,6 +14,7 @@ mod firewalls;
 mod gc;
 mod input;
 mod log;
+mod loopback;
 mod node;
 mod program;
 mod range;

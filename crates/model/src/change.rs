@@ -20,6 +20,8 @@ pub enum Change {
     AddLink(Link),
     /// Brings a link up.
     SetUp(IfName),
+    /// Brings a link down.
+    SetDown(IfName),
     /// Removes a link, and with it what hangs on it.
     RemoveLink(IfName),
     /// Puts an address on a link; one that is there stays.
@@ -72,6 +74,7 @@ impl fmt::Display for Change {
             Self::SetSysctl(sysctl) => write!(f, "set {sysctl}"),
             Self::AddLink(link) => write!(f, "add {link}"),
             Self::SetUp(name) => write!(f, "set link {name} up"),
+            Self::SetDown(name) => write!(f, "set link {name} down"),
             Self::RemoveLink(name) => write!(f, "delete link {name}"),
             Self::AddAddress(address) => write!(f, "add {address}"),
             Self::RemoveAddress(address) => write!(f, "delete {address}"),

@@ -6,11 +6,13 @@
 mod conf;
 mod env;
 mod error;
+mod previous;
 mod result;
 mod version;
 
-pub use conf::{LogTarget, NetConf, Valid};
+pub use conf::{Kind, LogTarget, NetConf, Valid};
 pub use env::{Call, Verb};
 pub use error::{CniError, Code};
+pub use previous::hand_on;
 pub use result::{CniResult, Interface, IpConfig, RouteConfig};
 pub use version::Version;

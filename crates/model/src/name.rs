@@ -94,6 +94,14 @@ name!(
     folder
 );
 
+impl IfName {
+    /// The loopback of every network namespace.
+    #[must_use]
+    pub fn lo() -> Self {
+        Self("lo".to_owned())
+    }
+}
+
 /// The pod that an attachment belongs to, as the runtime named it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodRef {

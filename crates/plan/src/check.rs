@@ -101,6 +101,7 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
         }
         // Sysctls of the pod are a matter of its birth; nothing else is part of an attachment's plan.
         Change::SetSysctl(_)
+        | Change::SetDown(_)
         | Change::RemoveLink(_)
         | Change::RemoveAddress(_)
         | Change::ReplaceRoute(_)

@@ -14,6 +14,7 @@ pub mod conflist;
 pub mod diff;
 pub mod foreign;
 pub mod ipam;
+pub mod loopback;
 pub mod masquerade;
 pub mod mesh;
 pub mod node;

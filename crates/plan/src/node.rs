@@ -224,8 +224,7 @@ fn own_addresses(ranges: &[PodRange], have: &HostState) -> Vec<Change> {
             .any(|a| a.net.addr() == range.gateway())
     });
     missing
-        .filter_map(|range| on_lo(range.gateway()))
-        .map(Change::AddAddress)
+        .map(|range| Change::AddAddress(on_lo(range.gateway())))
         .collect()
 }
 
@@ -236,18 +235,18 @@ fn retired_addresses(ranges: &[PodRange], have: &HostState) -> Vec<Change> {
         .map(|range| range.gateway())
         .filter(|ip| !kept.contains(ip))
         .collect();
-    let on_lo = retired.into_iter().filter_map(on_lo);
+    let on_lo = retired.into_iter().map(on_lo);
     on_lo
         .filter(|address| have.addresses.contains(address))
         .map(Change::RemoveAddress)
         .collect()
 }
 
-fn on_lo(ip: IpAddr) -> Option<Address> {
-    IfName::new("lo").ok().map(|dev| Address {
+fn on_lo(ip: IpAddr) -> Address {
+    Address {
         net: host_prefix(ip),
-        dev,
-    })
+        dev: IfName::lo(),
+    }
 }
 
 fn elements(

@@ -129,7 +129,7 @@ pub fn answer(attachment: &Attachment, node_end: &IfName, bridge: Option<Mac>) -
     }
     let ips = attachment.addresses.iter().map(|a| IpConfig {
         address: inside_net(&attachment.mode, a),
-        gateway: gateway(&attachment.mode, a),
+        gateway: Some(gateway(&attachment.mode, a)),
     });
     let routes = attachment.addresses.iter().map(|a| RouteConfig {
         dst: Family::of(a.ip).everything(),
@@ -165,12 +165,10 @@ fn routed(attachment: &Attachment, node_end: &IfName, wiring: &mut Wiring) {
     for PodAddress { ip, range } in &attachment.addresses {
         let own = range.gateway();
         // Without a preferred source the kernel talks to pods from whatever address comes first.
-        if let Ok(lo) = IfName::new("lo") {
-            wiring.node.push(Change::AddAddress(Address {
-                net: host_prefix(own),
-                dev: lo,
-            }));
-        }
+        wiring.node.push(Change::AddAddress(Address {
+            net: host_prefix(own),
+            dev: IfName::lo(),
+        }));
         wiring.ways.push(Change::AddRoute(Route {
             dst: host_prefix(*ip),
             target: Target::Dev(node_end.clone()),

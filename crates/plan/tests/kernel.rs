@@ -61,6 +61,7 @@ fn step(change: &Change, have: &mut HostState) {
         Change::WriteConflist(text) => have.conflist = Some(text.clone()),
         Change::AddLink(_)
         | Change::SetUp(_)
+        | Change::SetDown(_)
         | Change::RemoveLink(_)
         | Change::AddRoute(_)
         | Change::AddNeighbour(_)

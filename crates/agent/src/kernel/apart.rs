@@ -67,6 +67,7 @@ fn owner(change: &Change) -> Option<Owner> {
         Change::SetSysctl(_)
         | Change::AddLink(_)
         | Change::SetUp(_)
+        | Change::SetDown(_)
         | Change::RemoveLink(_)
         | Change::AddAddress(_)
         | Change::RemoveAddress(_)
@@ -96,9 +97,8 @@ mod tests {
     }
 
     fn changes() -> Vec<Change> {
-        let lo = IfName::new("lo").expect("a sound name");
         vec![
-            Change::SetUp(lo),
+            Change::SetUp(IfName::lo()),
             Change::RemoveTable,
             remove("filter", 1),
             remove("other", 2),

@@ -8,6 +8,7 @@ pub(crate) fn kind(change: &Change) -> &'static str {
         Change::SetSysctl(_) => "set_sysctl",
         Change::AddLink(_) => "add_link",
         Change::SetUp(_) => "set_link_up",
+        Change::SetDown(_) => "set_link_down",
         Change::RemoveLink(_) => "delete_link",
         Change::AddAddress(_) => "add_address",
         Change::RemoveAddress(_) => "delete_address",

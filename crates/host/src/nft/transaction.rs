@@ -47,6 +47,7 @@ impl Transaction {
             Change::SetSysctl(_)
             | Change::AddLink(_)
             | Change::SetUp(_)
+            | Change::SetDown(_)
             | Change::RemoveLink(_)
             | Change::AddAddress(_)
             | Change::RemoveAddress(_)

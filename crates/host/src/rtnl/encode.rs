@@ -68,6 +68,7 @@ pub(super) fn messages(
     Ok(match change {
         Change::AddLink(link) => return add_link(link, links, pod),
         Change::SetUp(name) => vec![(M::NewLink(up(named(name))), 0)],
+        Change::SetDown(name) => vec![(M::NewLink(down(named(name))), 0)],
         Change::RemoveLink(name) => vec![(M::DelLink(named(name)), 0)],
         Change::AddAddress(a) => vec![(M::NewAddress(address(a, links)?), ADD)],
         Change::RemoveAddress(a) => vec![(M::DelAddress(address(a, links)?), 0)],
@@ -104,6 +105,7 @@ pub(super) fn needs(change: &Change) -> Option<&IfName> {
         },
         Change::AddNeighbour(n) | Change::RemoveNeighbour(n) => Some(&n.dev),
         Change::SetUp(_)
+        | Change::SetDown(_)
         | Change::RemoveLink(_)
         | Change::SetSysctl(_)
         | Change::PutTable(_)
@@ -167,6 +169,11 @@ fn named(name: &IfName) -> LinkMessage {
 
 fn up(mut message: LinkMessage) -> LinkMessage {
     message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message
+}
+
+fn down(mut message: LinkMessage) -> LinkMessage {
     message.header.change_mask = LinkFlags::Up;
     message
 }

@@ -1,11 +1,14 @@
 //! The network configuration on standard input: what each verb needs of it.
 //!
-//! Reads two types: `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`). Everything that is wrong
-//! is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; what a runtime
+//! Reads the types `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`); `loopback` needs nothing.
+//! Everything that is wrong is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; what a runtime
 //! asks for below `runtimeConfig` and is not served is an error, never silently ignored.
 
+mod kind;
 mod listed;
 mod ports;
+
+pub use kind::Kind;
 
 use super::{CniError, Code, Version};
 use crate::addr::{Family, PodRange, parse_prefix};
@@ -49,7 +52,8 @@ pub struct Valid {
     pub previous: Option<Value>,
     /// GC: the attachments that are to stay, as container id and interface; none if the key is absent.
     pub attachments: Option<Vec<(ContainerId, IfName)>>,
-    kind: Kind,
+    /// The type.
+    pub kind: Kind,
     object: Map<String, Value>,
 }
 
@@ -74,12 +78,6 @@ pub struct NetConf {
     pub ports: Vec<PortMap>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Podwire,
-    BashCni,
-}
-
 impl Valid {
     /// Reads what every verb needs. `called` is the name that the plugin was called by; it stands in for an absent `type`.
     ///
@@ -95,7 +93,7 @@ impl Valid {
                 format!("name {name:?} is no network name: {why}"),
             )
         })?;
-        let kind = kind(text(&object, "type").unwrap_or(called))?;
+        let kind = Kind::named(text(&object, "type").unwrap_or(called))?;
         let log = text(&object, "logFile").filter(|path| !path.is_empty());
         let log = log
             .or_else(|| (kind == Kind::BashCni).then_some(BASH_CNI_LOG))
@@ -139,13 +137,18 @@ impl Valid {
     /// Reads what an ADD needs.
     ///
     /// # Errors
-    /// Code 7 with everything that is wrong, or code 2 for a key that is known and not served.
+    /// Code 7 with everything that is wrong, or for a type that gives no addresses; code 2 for a key that is known and not
+    /// served.
     pub fn network(&self) -> Result<NetConf, CniError> {
         self.refuse_unserved()?;
         let mut wrong = Vec::new();
         let mut conf = match self.kind {
             Kind::Podwire => self.podwire(&mut wrong),
             Kind::BashCni => self.bash_cni(&mut wrong),
+            Kind::Loopback => {
+                let msg = "type loopback gives no addresses";
+                return Err(CniError::new(Code::Config, msg));
+            }
         };
         conf.ports = ports::read(&self.object, &conf.ranges, &mut wrong);
         if wrong.is_empty() {
@@ -348,17 +351,6 @@ fn version(object: &Map<String, Value>) -> Result<Version, CniError> {
         CniError::new(Code::IncompatibleVersion, "incompatible CNI versions")
             .details(format!("config is {written:?}, plugin supports {served}"))
     })
-}
-
-fn kind(name: &str) -> Result<Kind, CniError> {
-    match name {
-        "podwire" | "podwire-cni" => Ok(Kind::Podwire),
-        "bash-cni" => Ok(Kind::BashCni),
-        other => Err(
-            CniError::new(Code::Config, format!("type {other:?} is not served"))
-                .details("served types: podwire, bash-cni"),
-        ),
-    }
 }
 
 /// A key in any ASCII case: some runtimes write it as their own structs are called. The exact spelling wins.

@@ -41,8 +41,8 @@ pub struct Interface {
 pub struct IpConfig {
     /// The address with the length of its prefix.
     pub address: IpNet,
-    /// The gateway.
-    pub gateway: IpAddr,
+    /// The gateway; a loopback has none.
+    pub gateway: Option<IpAddr>,
 }
 
 /// A route inside the pod.
@@ -81,7 +81,10 @@ impl CniResult {
                 .filter(|r| Family::of(r.dst.addr()) == family)
                 .map(RouteConfig::to_json)
                 .collect();
-            object[key] = json!({ "ip": ip.address.to_string(), "gateway": ip.gateway.to_string(), "routes": routes });
+            object[key] = json!({ "ip": ip.address.to_string(), "routes": routes });
+            if let Some(gateway) = ip.gateway {
+                object[key]["gateway"] = json!(gateway.to_string());
+            }
         }
         object
     }
@@ -114,7 +117,10 @@ impl Interface {
 
 impl IpConfig {
     fn to_json(&self, version: Version) -> Value {
-        let mut object = json!({ "address": self.address.to_string(), "gateway": self.gateway.to_string(), "interface": 0 });
+        let mut object = json!({ "address": self.address.to_string(), "interface": 0 });
+        if let Some(gateway) = self.gateway {
+            object["gateway"] = json!(gateway.to_string());
+        }
         if version < Version::V1_0_0 {
             object["version"] = json!(match Family::of(self.address.addr()) {
                 Family::V4 => "4",
@@ -154,7 +160,7 @@ mod tests {
             ],
             ips: vec![IpConfig {
                 address: "10.244.0.2/32".parse().unwrap(),
-                gateway: "169.254.1.1".parse().unwrap(),
+                gateway: Some("169.254.1.1".parse().unwrap()),
             }],
             routes: vec![RouteConfig {
                 dst: "0.0.0.0/0".parse().unwrap(),
