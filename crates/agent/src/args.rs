@@ -62,7 +62,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = host::store::ROOT)]
     pub(crate) run_dir: PathBuf,
 
-    /// Put the plugin, podwire-cni beside this program, into this folder under the name that configurations call it by
+    /// Put the plugin, podwire-cni beside this program, into this folder under the name that configurations call it by; as
+    /// loopback too, unless another's is there
     #[arg(long, value_name = "DIR")]
     pub(crate) install_plugin: Option<PathBuf>,
 

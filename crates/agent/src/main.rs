@@ -21,8 +21,10 @@ use clap::Parser;
 use control::Control;
 use host::charge::{self, Charge, Claim};
 use host::machine::Paths;
+use host::program::{self, Taken};
 use kernel::{Kernel, Place};
 use model::cluster::Cluster;
+use model::cni::MARK;
 use model::name::NodeName;
 use source::{Reading, Source};
 use std::io::Write;
@@ -41,9 +43,10 @@ use vitals::Vitals;
 /// hand, such as `10-bash-cni-plugin.conf`, stays in force.
 const CONFLIST: &str = "10-podwire.conflist";
 
-/// The plugin's program, and the name by which the conflist calls it.
+/// The plugin's program, the name by which the conflist calls it, and one by which a runtime calls it or another's plugin.
 const PLUGIN: &str = "podwire-cni";
 const CALLED: &str = "podwire";
+const LOOPBACK: &str = "loopback";
 
 /// How often the lock is tried: somebody who only asks who is in charge holds it for a moment.
 const TRIES: usize = 5;
@@ -148,14 +151,19 @@ fn open(
     }
 }
 
-/// Before the conflist can be there: the runtime must find the program that it names.
+/// Before the conflist can be there: the runtime must find the program that it names, and containerd a loopback.
 fn install_plugin(folder: &Path) -> Result<()> {
+    const FAILED: &str = "--install-plugin cannot be done";
     let own = std::env::current_exe().context("find this program's folder")?;
+    let plugin = own.with_file_name(PLUGIN);
     let place = folder.join(CALLED);
-    let is_new = host::program::put(&own.with_file_name(PLUGIN), &place)
-        .context("--install-plugin cannot be done")?;
-    if is_new {
+    if program::put(&plugin, &place).context(FAILED)? {
         info!("the plugin is installed: {}", place.display());
+    }
+    let place = folder.join(LOOPBACK);
+    match program::put_unless_others(&plugin, &place, MARK).context(FAILED)? {
+        Taken::New => info!("the loopback is installed: {}", place.display()),
+        Taken::Already | Taken::ByAnother => {}
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! An error goes to standard output too: a runtime falls back to standard error only where standard output is empty. This is
 //! the one place that prints.
 
-use model::cni::{CniError, Version};
+use model::cni::{CniError, MARK, Version};
 use serde_json::Value;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ pub(crate) fn print(outcome: &Result<Answer, CniError>, version: Version) -> Exi
 pub(crate) fn about(called: &str) -> ExitCode {
     let versions = Version::ALL.map(Version::as_str).join(", ");
     let about = format!(
-        "CNI {called} plugin v{} (podwire)\nCNI protocol versions supported: {versions}\n",
+        "CNI {called} plugin v{}{MARK}{versions}\n",
         env!("CARGO_PKG_VERSION")
     );
     // Nobody is there to be told that standard error is closed.

@@ -6,6 +6,7 @@
 mod beside;
 mod conflist;
 mod firewalls;
+mod install;
 mod life;
 mod nodes_file;
 mod probes;

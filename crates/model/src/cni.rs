@@ -10,6 +10,10 @@ mod previous;
 mod result;
 mod version;
 
+/// By this a file is known as the plugin, whatever it is called and of whatever version it is: every build of it holds these
+/// bytes, because it says them to people ([`Version`]s follow). Of other programs only those of Podwire do, which look for it.
+pub const MARK: &str = " (podwire)\nCNI protocol versions supported: ";
+
 pub use conf::{Kind, LogTarget, NetConf, Valid};
 pub use env::{Call, Verb};
 pub use error::{CniError, Code};
