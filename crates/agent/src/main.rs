@@ -210,6 +210,7 @@ fn place(args: &Args, own: &NodeName) -> Place {
         paths: Paths {
             sysctls: args.proc_sys_net.clone(),
             conflist: args.cni_conf_dir.join(CONFLIST),
+            notes: Some(args.run_dir.clone()),
         },
         run: args.run_dir.clone(),
     }

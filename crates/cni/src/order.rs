@@ -139,7 +139,10 @@ fn after_sysctls(changes: Vec<Change>, have: &mut HostState) -> Result<Vec<Chang
     let mut rules = Vec::new();
     for change in changes {
         if let Change::SetSysctl(sysctl) = change {
-            Sysctls::default().write(&sysctl)?;
+            let sysctls = Sysctls::default();
+            // What is not noted is not put back some day; that is no reason to leave pods without a way now.
+            drop(sysctls.note(&sysctl, Path::new(ROOT)));
+            sysctls.write(&sysctl)?;
             have.sysctls.insert(sysctl.key, sysctl.value);
         } else {
             rules.push(change);

@@ -1,8 +1,10 @@
 //! `podwire`, the operator's tool: shows what a node's agent and plugin have done, and what is wrong.
 //!
-//! It reads and changes nothing. Exit code 0: all is well; 1: something is wrong, or could not be read; 2: wrong usage.
+//! It reads and changes nothing, but for `uninstall`. Exit code 0: all is well; 1: something is wrong, or could not be read or
+//! done; 2: wrong usage.
 
 mod status;
+mod uninstall;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -30,12 +32,15 @@ enum Verb {
         #[arg(long, value_name = "DIR", default_value = host::store::ROOT)]
         run_dir: PathBuf,
     },
+    /// Take Podwire off this node, when its agent and its pods are gone; see docs/install.md
+    Uninstall(uninstall::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Args::parse().verb {
         None => print(&Args::command().render_help().to_string()).map(|()| ExitCode::SUCCESS),
         Some(Verb::Status { json, run_dir }) => show(json, &run_dir),
+        Some(Verb::Uninstall(options)) => uninstall::uninstall(&options),
     };
     done.unwrap_or_else(|error| {
         // Where stderr is closed, too, the exit code still tells.

@@ -15,6 +15,7 @@ pub mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod program;
+pub mod remains;
 pub mod rtnl;
 pub mod store;
 pub mod sysctl;

@@ -26,6 +26,8 @@ pub struct Paths {
     pub sysctls: PathBuf,
     /// The CNI configuration that the runtime reads.
     pub conflist: PathBuf,
+    /// The state folder, if sysctls that are changed are to be noted there as they were.
+    pub notes: Option<PathBuf>,
 }
 
 impl Default for Paths {
@@ -33,6 +35,7 @@ impl Default for Paths {
         Self {
             sysctls: sysctl::ROOT.into(),
             conflist: "/etc/cni/net.d/10-podwire.conflist".into(),
+            notes: None,
         }
     }
 }
@@ -54,6 +57,7 @@ pub struct Machine {
     conntrack: Conntrack,
     sysctls: Sysctls,
     conflist: PathBuf,
+    notes: Option<PathBuf>,
 }
 
 impl Machine {
@@ -68,6 +72,7 @@ impl Machine {
             conntrack: Conntrack::open()?,
             sysctls: Sysctls::below(&paths.sysctls),
             conflist: paths.conflist,
+            notes: paths.notes,
         })
     }
 
@@ -118,8 +123,24 @@ impl Machine {
     /// Applies changes in order; one that fails does not stop the others. Neighbouring nftables changes are one
     /// transaction, and all of them are refused ([`Error::is_stale`]) once the ruleset is no longer that of `generation`.
     pub fn apply(&mut self, changes: &[Change], generation: u32) -> Report {
+        self.apply_on(changes, &mut { generation })
+    }
+
+    /// As [`Machine::apply`], but each change by itself, and what became of it is told at once.
+    pub fn apply_each(
+        &mut self,
+        changes: &[Change],
+        mut generation: u32,
+        mut tell: impl FnMut(&Change, Result<(), Error>),
+    ) {
+        for change in changes {
+            let report = self.apply_on(std::slice::from_ref(change), &mut generation);
+            tell(change, report.ok());
+        }
+    }
+
+    fn apply_on(&mut self, changes: &[Change], generation: &mut u32) -> Report {
         let mut report = Report::default();
-        let mut generation = generation;
         for run in runs(changes) {
             let part = &changes[run.clone()];
             match Part::of(&part[0]) {
@@ -128,8 +149,8 @@ impl Machine {
                     let placed = failed.map(|(place, error)| (run.start + place, error));
                     report.failed.extend(placed);
                 }
-                Part::Nft => match self.nft.apply(part, Some(generation)) {
-                    Ok(()) => generation = self.after(generation),
+                Part::Nft => match self.nft.apply(part, Some(*generation)) {
+                    Ok(()) => *generation = self.after(*generation),
                     // All or nothing: none of them was made.
                     Err(error) => report
                         .failed
@@ -174,10 +195,20 @@ impl Machine {
 
     fn write(&self, change: &Change) -> Result<(), Error> {
         if let Change::SetSysctl(sysctl) = change {
+            if let Some(run) = &self.notes {
+                // What is not noted is not put back some day; that is no reason to leave pods without a way now.
+                drop(self.sysctls.note(sysctl, run));
+            }
             self.sysctls.write(sysctl)?;
         }
         if let Change::WriteConflist(text) = change {
             write_conflist(&self.conflist, text)?;
+        }
+        if let Change::RemoveFile(path) = change {
+            remove(path, |path| fs::remove_file(path))?;
+        }
+        if let Change::RemoveFolder(path) = change {
+            remove(path, remove_folder)?;
         }
         Ok(())
     }
@@ -213,7 +244,10 @@ impl Part {
             | Change::InsertRule(..)
             | Change::RemoveRule(..) => Self::Nft,
             Change::ForgetFlows(_) => Self::Flows,
-            Change::SetSysctl(_) | Change::WriteConflist(_) => Self::File,
+            Change::SetSysctl(_)
+            | Change::WriteConflist(_)
+            | Change::RemoveFile(_)
+            | Change::RemoveFolder(_) => Self::File,
         }
     }
 }
@@ -229,6 +263,25 @@ fn runs(changes: &[Change]) -> Vec<Range<usize>> {
             range
         })
         .collect()
+}
+
+/// What is gone already is removed.
+fn remove(path: &str, how: impl Fn(&Path) -> io::Result<()>) -> Result<(), Error> {
+    match how(Path::new(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|error| Error::io(format!("delete {path}"), &error)),
+    }
+}
+
+/// One that is mounted somewhere, as in a container, stays and is empty.
+fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+            let is_empty = fs::read_dir(path)?.next().is_none();
+            if is_empty { Ok(()) } else { Err(error) }
+        }
+        other => other,
+    }
 }
 
 fn read_conflist(path: &Path) -> Result<Option<String>, Error> {

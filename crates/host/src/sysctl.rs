@@ -4,6 +4,10 @@
 //! with CAP_NET_ADMIN, hence the root can be another mount of `/proc/sys/net`. A value that is right already is not
 //! written: writing some of them (forwarding) has effects of its own.
 
+mod former;
+
+pub use former::former;
+
 use crate::Error;
 use model::net::Sysctl;
 use rustix::fd::OwnedFd;

@@ -16,6 +16,7 @@ mod status;
 mod strangers;
 mod targets;
 mod traces;
+mod uninstall;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

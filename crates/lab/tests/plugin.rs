@@ -161,8 +161,8 @@ impl Rig {
         })
     }
 
-    /// Whatever of a pod is still on the node; nothing after a clean end. Bridge, table, hints and the node's own
-    /// addresses may stay.
+    /// Whatever of a pod is still on the node; nothing after a clean end. Bridge, table, hints, notes about sysctls and
+    /// the node's own addresses may stay.
     fn leftovers(&self) -> Result<Vec<String>> {
         let network = self.network().to_owned();
         self.node.attempt(|| leftovers(&network))
@@ -176,6 +176,7 @@ fn leftovers(network: &str) -> Result<Vec<String>> {
         let known = match (parts.next(), parts.next(), parts.next()) {
             (Some(own), Some("boot" | "in-order"), None) => own == network,
             (Some(own), Some("hints"), Some(_)) => own == network,
+            (Some("sysctls"), None, None) => true,
             _ => false,
         };
         if !known {

@@ -54,6 +54,10 @@ pub enum Change {
     ForgetFlows(Flows),
     /// Writes the CNI configuration for the runtime, by rename.
     WriteConflist(String),
+    /// Removes the file with this path.
+    RemoveFile(String),
+    /// Removes the folder with this path and everything in it.
+    RemoveFolder(String),
 }
 
 impl Change {
@@ -96,6 +100,8 @@ impl fmt::Display for Change {
             Self::RemoveRule(chain, handle) => write!(f, "delete rule {chain} handle {handle}"),
             Self::ForgetFlows(flows) => write!(f, "forget {flows}"),
             Self::WriteConflist(text) => write!(f, "write conflist {text}"),
+            Self::RemoveFile(path) => write!(f, "delete file {path}"),
+            Self::RemoveFolder(path) => write!(f, "delete folder {path}"),
         }
     }
 }

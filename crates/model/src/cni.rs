@@ -14,7 +14,7 @@ mod version;
 /// bytes, because it says them to people ([`Version`]s follow). Of other programs only those of Podwire do, which look for it.
 pub const MARK: &str = " (podwire)\nCNI protocol versions supported: ";
 
-pub use conf::{Kind, LogTarget, NetConf, Valid};
+pub use conf::{BASH_CNI_LOG, Kind, LogTarget, NetConf, Valid};
 pub use env::{Call, Verb};
 pub use error::{CniError, Code};
 pub use previous::hand_on;

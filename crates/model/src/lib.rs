@@ -18,5 +18,6 @@ pub mod firewall;
 pub mod name;
 pub mod net;
 pub mod ports;
+pub mod remains;
 pub mod state;
 pub mod status;

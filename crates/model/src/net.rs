@@ -168,6 +168,37 @@ pub struct Sysctl {
     pub value: String,
 }
 
+/// A sysctl of the node as it was before Podwire changed it. Its text is one line: `net/ipv4/ip_forward 0 -> 1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Former {
+    /// Path below `/proc/sys/net`.
+    pub key: String,
+    /// Its value before.
+    pub was: String,
+    /// The value that it was given. If that is the former one, the kernel would change it along with another sysctl.
+    pub set: String,
+}
+
+impl Former {
+    /// Reads the text.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let (key, values) = line.strip_prefix("net/")?.split_once(' ')?;
+        let (was, set) = values.split_once(" -> ")?;
+        Some(Self {
+            key: key.into(),
+            was: was.into(),
+            set: set.into(),
+        })
+    }
+}
+
+impl fmt::Display for Former {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "net/{} {} -> {}", self.key, self.was, self.set)
+    }
+}
+
 impl fmt::Display for Sysctl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sysctl net/{} = {}", self.key, self.value)

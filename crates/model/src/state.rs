@@ -54,6 +54,10 @@ pub struct LinkState {
     pub up: bool,
     /// Whether it is a bridge.
     pub bridge: bool,
+    /// Its MAC, if it has one.
+    pub mac: Option<Mac>,
+    /// Index of the bridge that it is a port of.
+    pub master: Option<u32>,
 }
 
 /// The kernel's answer to "how would you reach this address?"

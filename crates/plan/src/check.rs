@@ -114,7 +114,9 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
         | Change::ForgetFlows(_)
-        | Change::WriteConflist(_) => None,
+        | Change::WriteConflist(_)
+        | Change::RemoveFile(_)
+        | Change::RemoveFolder(_) => None,
     }
 }
 

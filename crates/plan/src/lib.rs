@@ -20,4 +20,5 @@ pub mod mesh;
 pub mod node;
 pub mod order;
 pub mod ports;
+pub mod uninstall;
 pub mod wire;

@@ -20,8 +20,9 @@ use model::net::{Address, Route, Sysctl, Target};
 use model::state::HostState;
 use model::status::{Finding, Peer};
 
-const IPV4_FORWARD: &str = "ipv4/ip_forward";
-const IPV6_FORWARD: &str = "ipv6/conf/all/forwarding";
+/// The switches that let packets through.
+pub(crate) const IPV4_FORWARD: &str = "ipv4/ip_forward";
+pub(crate) const IPV6_FORWARD: &str = "ipv6/conf/all/forwarding";
 const RP_FILTER_ALL: &str = "ipv4/conf/all/rp_filter";
 
 /// What is to be done, and what is to be said.
@@ -140,7 +141,7 @@ fn own_ranges(me: &Node, have: &HostState) -> Vec<PodRange> {
 }
 
 /// Own ranges that the kernel remembers: each has its unreachable route.
-fn earlier_ranges(have: &HostState) -> impl Iterator<Item = PodRange> + '_ {
+pub(crate) fn earlier_ranges(have: &HostState) -> impl Iterator<Item = PodRange> + '_ {
     let routes = have
         .routes
         .iter()
@@ -242,7 +243,7 @@ fn retired_addresses(ranges: &[PodRange], have: &HostState) -> Vec<Change> {
         .collect()
 }
 
-fn on_lo(ip: IpAddr) -> Address {
+pub(crate) fn on_lo(ip: IpAddr) -> Address {
     Address {
         net: host_prefix(ip),
         dev: IfName::lo(),

@@ -4,7 +4,7 @@
 //! by nothing and begin with their handle. Whatever cannot be read panics with the line.
 
 use ipnet::IpNet;
-use model::addr::{PodRange, host_prefix};
+use model::addr::{Mac, PodRange, host_prefix};
 use model::cluster::{Cluster, Node};
 use model::firewall::{ChainRef, ForeignChain, ForeignRule, Hook, Is, Match, Role, TableFamily};
 use model::name::{IfName, NetworkName, NodeName};
@@ -75,12 +75,17 @@ fn read(host: &mut HostState, words: &[&str]) -> Option<()> {
             host.sysctls.insert((*key).into(), (*value).into());
         }
         ["link", link, "mtu", mtu] => {
-            let state = LinkState {
-                index: 2,
-                mtu: ip(mtu),
-                up: true,
-                bridge: false,
-            };
+            let state = link_state(2, ip(mtu));
+            host.links.insert(dev(link), state);
+        }
+        ["link", link, "index", index, "bridge", mac] => {
+            let mut state = link_state(ip(index), 1500);
+            (state.bridge, state.mac) = (true, Some(self::mac(mac)?));
+            host.links.insert(dev(link), state);
+        }
+        ["link", link, "master", master] => {
+            let mut state = link_state(9, 1500);
+            state.master = Some(ip(master));
             host.links.insert(dev(link), state);
         }
         ["address", net, "dev", link] => {
@@ -121,6 +126,23 @@ fn read(host: &mut HostState, words: &[&str]) -> Option<()> {
         [] => return None,
     }
     Some(())
+}
+
+fn link_state(index: u32, mtu: u32) -> LinkState {
+    LinkState {
+        index,
+        mtu,
+        up: true,
+        bridge: false,
+        mac: None,
+        master: None,
+    }
+}
+
+fn mac(text: &str) -> Option<Mac> {
+    let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16));
+    let bytes: Result<Vec<u8>, _> = bytes.collect();
+    bytes.ok()?.try_into().ok().map(Mac)
 }
 
 fn route(words: &[&str]) -> Option<Route> {

@@ -11,6 +11,7 @@ mod pod;
 mod ports;
 mod sysctl;
 mod table;
+mod uninstall;
 
 use crate::given::name;
 use crate::kernel::apply;

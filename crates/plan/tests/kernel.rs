@@ -37,6 +37,14 @@ fn step(change: &Change, have: &mut HostState) {
             have.routes.remove(route);
         }
         Change::PutTable(table) => have.table = Some(observed(table)),
+        Change::RemoveTable => have.table = None,
+        Change::RemoveLink(dev) => {
+            assert!(have.links.remove(dev).is_some(), "no such link: {change}");
+            have.addresses.retain(|address| address.dev != *dev);
+        }
+        // Files are not part of a node's state, but for the agent's own.
+        Change::RemoveFile(path) if path.ends_with("10-podwire.conflist") => have.conflist = None,
+        Change::RemoveFile(_) | Change::RemoveFolder(_) => {}
         Change::AddElements(set, new) => {
             let held = elements(have).entry(*set).or_default();
             assert!(new.iter().all(|e| held.insert(e.clone())), "{change}");
@@ -62,11 +70,9 @@ fn step(change: &Change, have: &mut HostState) {
         Change::AddLink(_)
         | Change::SetUp(_)
         | Change::SetDown(_)
-        | Change::RemoveLink(_)
         | Change::AddRoute(_)
         | Change::AddNeighbour(_)
-        | Change::RemoveNeighbour(_)
-        | Change::RemoveTable => panic!("no change for a whole node: {change}"),
+        | Change::RemoveNeighbour(_) => panic!("no change for a whole node: {change}"),
     }
 }
 

@@ -8,6 +8,7 @@ mod foreign;
 mod node;
 mod order;
 mod ports;
+mod uninstall;
 mod world;
 
 use proptest::test_runner::{Config, RngAlgorithm};

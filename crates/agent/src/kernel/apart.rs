@@ -77,7 +77,9 @@ fn owner(change: &Change) -> Option<Owner> {
         | Change::AddNeighbour(_)
         | Change::RemoveNeighbour(_)
         | Change::ForgetFlows(_)
-        | Change::WriteConflist(_) => None,
+        | Change::WriteConflist(_)
+        | Change::RemoveFile(_)
+        | Change::RemoveFolder(_) => None,
     }
 }
 

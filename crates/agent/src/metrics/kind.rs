@@ -25,5 +25,7 @@ pub(crate) fn kind(change: &Change) -> &'static str {
         Change::RemoveRule(..) => "delete_rule",
         Change::ForgetFlows(_) => "forget_flows",
         Change::WriteConflist(_) => "write_conflist",
+        Change::RemoveFile(_) => "delete_file",
+        Change::RemoveFolder(_) => "delete_folder",
     }
 }

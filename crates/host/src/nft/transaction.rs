@@ -57,7 +57,9 @@ impl Transaction {
             | Change::AddNeighbour(_)
             | Change::RemoveNeighbour(_)
             | Change::ForgetFlows(_)
-            | Change::WriteConflist(_) => return None,
+            | Change::WriteConflist(_)
+            | Change::RemoveFile(_)
+            | Change::RemoveFolder(_) => return None,
         }
         Some(())
     }

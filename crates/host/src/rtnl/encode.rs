@@ -85,7 +85,9 @@ pub(super) fn messages(
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
         | Change::ForgetFlows(_)
-        | Change::WriteConflist(_) => {
+        | Change::WriteConflist(_)
+        | Change::RemoveFile(_)
+        | Change::RemoveFolder(_) => {
             return Err(Refusal::Wrong("this is no change of rtnetlink's"));
         }
     })
@@ -115,7 +117,9 @@ pub(super) fn needs(change: &Change) -> Option<&IfName> {
         | Change::InsertRule(..)
         | Change::RemoveRule(..)
         | Change::ForgetFlows(_)
-        | Change::WriteConflist(_) => None,
+        | Change::WriteConflist(_)
+        | Change::RemoveFile(_)
+        | Change::RemoveFolder(_) => None,
     }
 }
 

@@ -65,6 +65,19 @@ impl Rtnl {
         }
     }
 
+    /// The node's ends of pods' links, whether anything is recorded about them or not.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn node_ends(&mut self) -> Result<Vec<LinkSeen>, Error> {
+        let message = RouteNetlinkMessage::GetLink(without_statistics());
+        let mut links = self.socket.dump("list links", &message, decode::link)?;
+        links.retain(|link| {
+            link.kind.as_deref() == Some("veth") && link.name.as_str().starts_with(VETH_PREFIX)
+        });
+        Ok(links)
+    }
+
     /// The link with this name and its addresses, routes and permanent neighbours, if there is one.
     ///
     /// # Errors
@@ -276,5 +289,7 @@ fn state(link: &LinkSeen) -> LinkState {
         mtu: link.mtu,
         up: link.up,
         bridge: link.kind.as_deref() == Some("bridge"),
+        mac: link.mac,
+        master: link.master,
     }
 }

@@ -4,6 +4,7 @@
 //! is as good as nothing.
 
 use super::Store;
+use crate::Error;
 use model::addr::PodRange;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{pread, pwrite};
@@ -22,6 +23,18 @@ impl Store {
         let length = pread(&file, &mut bytes, 0).ok()?;
         let text = std::str::from_utf8(&bytes[..length]).ok()?;
         text.trim_end().parse().ok().filter(|&ip| range.offers(ip))
+    }
+
+    /// The ranges of which an address was ever given.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn ranges(&self) -> Result<Vec<PodRange>, Error> {
+        let names = self.names_in("hints")?;
+        let ranges = names.iter().map(|name| name.replace('_', "/"));
+        Ok(ranges
+            .filter_map(|text| PodRange::parse(&text).ok())
+            .collect())
     }
 
     /// Remembers that `ip` was given last.

@@ -177,7 +177,7 @@ impl Store {
         }
     }
 
-    fn names_in(&self, below: &str) -> Result<Vec<String>, Error> {
+    pub(super) fn names_in(&self, below: &str) -> Result<Vec<String>, Error> {
         names(&self.folder, below).map_err(|errno| fail("list", Path::new(below), errno))
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{SOON, Scene, said};
 
 /// What an administrator has on a machine: a bridge, a link, routes, a table of nft, and several firewalls.
-fn furnish(node: &Node) -> Result<()> {
+pub(super) fn furnish(node: &Node) -> Result<()> {
     for words in [
         "ip link add br-theirs type bridge",
         "ip addr add 172.30.0.1/24 dev br-theirs",

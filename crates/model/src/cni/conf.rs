@@ -34,7 +34,7 @@ const IPV6_MTU: u32 = 1280;
 const BRIDGE: &str = "cni0";
 
 /// Log of the type `bash-cni` if the configuration names none: where the demo's script wrote.
-const BASH_CNI_LOG: &str = "/var/log/bash-cni-plugin.log";
+pub const BASH_CNI_LOG: &str = "/var/log/bash-cni-plugin.log";
 
 /// Keys below `runtimeConfig` that ask for something which is not served.
 const NOT_SERVED: [&str; 4] = ["bandwidth", "ips", "mac", "ipRanges"];

@@ -112,6 +112,8 @@ fn fresh() -> impl Strategy<Value = HostState> {
                 mtu,
                 up,
                 bridge,
+                mac: None,
+                master: None,
             };
             have.links.insert(dev(dev_name), link);
         }
