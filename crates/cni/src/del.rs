@@ -6,11 +6,10 @@
 
 use crate::answer::{kernel, state};
 use crate::log::Trace;
-use crate::ports;
 use host::rtnl::Rtnl;
 use host::store::{Held, ROOT, Store};
+use host::teardown::{self, Ports, Stuck};
 use model::attachment::Key;
-use model::change::Change;
 use model::cni::{Call, CniError, Code, Valid};
 use model::name::IfName;
 use std::path::Path;
@@ -30,8 +29,7 @@ pub(crate) fn del(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), Cn
     detach(held, &store, &mut rtnl, trace)
 }
 
-/// Removes what a record stands for: host ports, the link, which takes routes and neighbours along, then the leases, then
-/// the record.
+/// Ends the attachment of a record: host ports, link, leases, record.
 ///
 /// # Errors
 /// The ports or the link stand and cannot be removed; then leases and record stay, because the pod may be alive.
@@ -41,31 +39,15 @@ pub(crate) fn detach(
     rtnl: &mut Rtnl,
     trace: &mut Trace,
 ) -> Result<(), CniError> {
-    ports::withdraw(&held, rtnl, store)?;
-    trace.step("ports");
-    if let Some(name) = held.key().map(node_end).transpose()?
-        && is_ours(&held, &name, rtnl)?
-    {
-        rtnl.apply(&[Change::RemoveLink(name)], None)
-            .ok()
-            .map_err(|error| kernel(&error))?;
-    }
-    trace.step("link");
-    held.release_all().map_err(|error| state(&error))?;
-    trace.step("leases");
-    held.remove().map_err(|error| state(&error))?;
-    trace.step("forget");
-    Ok(())
-}
-
-/// Whether the link of that name carries this record's alias. The alias comes right behind the birth of the link, so a link
-/// that has none yet is one whose ADD was killed.
-fn is_ours(held: &Held<'_>, name: &IfName, rtnl: &mut Rtnl) -> Result<bool, CniError> {
-    let seen = rtnl.link(name).map_err(|error| kernel(&error))?;
-    Ok(seen.is_some_and(|link| {
-        let alias = held.record().map(model::attachment::Attachment::alias);
-        link.alias.is_none() || alias.is_none_or(|alias| link.alias == Some(alias))
-    }))
+    let ports = Ports {
+        elements: plan::ports::elements,
+        withdraw: plan::ports::withdraw,
+    };
+    let ended = teardown::tear_down(held, store, ports, rtnl, &mut |step| trace.step(step));
+    ended.map_err(|stuck| match stuck {
+        Stuck::Kernel(error) => kernel(&error),
+        Stuck::State(error) => state(&error),
+    })
 }
 
 /// The attachment's key out of a call that names a container and an interface.

@@ -53,20 +53,6 @@ fn by() -> Result<By, Error> {
     Ok(if taken { By::BesideAgent } else { By::Alone })
 }
 
-/// Remembers that the ruleset, if it was in order `before`, is so after one transaction of our own.
-///
-/// # Errors
-/// The kernel does not tell the generation.
-pub(crate) fn own_work(store: &Store, nft: &mut Nft, before: u32) -> Result<(), Error> {
-    if let Some((mark, generation)) = store.in_order()
-        && generation == before
-        && Some(nft.generation()?) == before.checked_add(1)
-    {
-        store.set_in_order(mark, before + 1);
-    }
-    Ok(())
-}
-
 fn look(conf: &NetConf, by: By, store: &Store, own: Option<&Key>) -> Result<(), Error> {
     let mut have = HostState::default();
     if conf.alone

@@ -1,7 +1,7 @@
-//! Host ports of one attachment: published as the last step of ADD, withdrawn as the first of DEL.
+//! Host ports of one attachment: published as the last step of ADD; DEL withdraws them (`host::teardown`).
 //!
 //! An attachment without ports costs nothing here. One with ports is one transaction: another attachment's port refuses it
-//! whole. What is removed is first looked at, and the ruleset's generation sees to it that it is still the same.
+//! whole.
 
 use crate::answer::{kernel, state};
 use crate::order;
@@ -9,7 +9,7 @@ use host::Error;
 use host::conntrack::Conntrack;
 use host::nft::Nft;
 use host::rtnl::Rtnl;
-use host::store::{Held, ROOT, Store};
+use host::store::{ROOT, Store};
 use host::sysctl::Sysctls;
 use model::attachment::{Attachment, Key};
 use model::change::Change;
@@ -59,7 +59,9 @@ fn enter(
         let before = nft.generation().map_err(|error| kernel(&error))?;
         match nft.apply(&rules(&changes), None) {
             Ok(()) => {
-                order::own_work(store, nft, before).map_err(|error| kernel(&error))?;
+                store
+                    .own_work(nft, before)
+                    .map_err(|error| kernel(&error))?;
                 return Ok(changes);
             }
             // Without the table, or with that of another version, there is no place for them.
@@ -79,54 +81,6 @@ fn enter(
         "publish host ports",
         "other programs change the ruleset all the time",
     )))
-}
-
-/// Withdraws whatever ports the record's attachment has. A broken record does not name them; then the table is searched.
-///
-/// # Errors
-/// The kernel refuses.
-pub(crate) fn withdraw(held: &Held<'_>, rtnl: &mut Rtnl, store: &Store) -> Result<(), CniError> {
-    let (wanted, owner) = match (held.record(), held.key()) {
-        (Some(record), _) if record.ports.is_empty() => return Ok(()),
-        (Some(record), _) => (Some(ports::elements(record)), record.key.owner()),
-        (None, Some(key)) => (None, key.owner()),
-        (None, None) => return Ok(()),
-    };
-    remove(wanted.as_ref(), &owner, rtnl, store).map_err(|error| kernel(&error))
-}
-
-fn remove(
-    wanted: Option<&Elements>,
-    owner: &Owner,
-    rtnl: &mut Rtnl,
-    store: &Store,
-) -> Result<(), Error> {
-    let mut nft = Nft::open()?;
-    for _ in 0..ROUNDS {
-        let generation = nft.generation()?;
-        let found = match wanted {
-            Some(wanted) => nft.standing(wanted)?,
-            None => nft.table()?.map(|table| table.elements).unwrap_or_default(),
-        };
-        let changes = ports::withdraw(owner, &found);
-        if !changes.is_empty() {
-            match nft.apply(&changes, Some(generation)) {
-                Err(error) if error.is_stale() => continue,
-                other => other?,
-            }
-            order::own_work(store, &mut nft, generation)?;
-        }
-        // Also those of ports that a DEL which was killed has withdrawn already.
-        let led = wanted.map_or_else(
-            || ports::flows(&ports::of(owner, &found), true),
-            |wanted| ports::flows(wanted, true),
-        );
-        return forget(&led, rtnl, &mut nft);
-    }
-    Err(Error::because(
-        "withdraw host ports",
-        "other programs change the ruleset all the time",
-    ))
 }
 
 /// What lacks or is another's of an attachment's ports, each in one sentence.

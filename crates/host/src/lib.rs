@@ -19,6 +19,7 @@ pub mod remains;
 pub mod rtnl;
 pub mod store;
 pub mod sysctl;
+pub mod teardown;
 pub mod usage;
 pub mod watch;
 

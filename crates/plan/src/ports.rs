@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use model::addr::{Family, host_prefix};
-use model::attachment::{Attachment, Mode};
+use model::attachment::{Attachment, Key, Mode};
 use model::change::Change;
 use model::firewall::{
     Chain, Element, Elements, Hook, Is, Match, Owner, Place, Published, Rule, Set, Verdict,
@@ -189,11 +189,16 @@ pub fn of(owner: &Owner, found: &Elements) -> Elements {
     ours
 }
 
-/// Changes that remove of what was found whatever is this owner's.
+/// Changes that withdraw this attachment's ports: whatever of what was found is its own, and the flows that were led to it. A
+/// record names its ports, and then also the flows of those that a DEL which was killed has withdrawn already are
+/// forgotten; of a broken record nothing is known but what was found.
 #[must_use]
-pub fn withdraw(owner: &Owner, found: &Elements) -> Vec<Change> {
-    let ours = of(owner, found).into_iter();
-    ours.map(|(set, elements)| Change::RemoveElements(set, elements.into_iter().collect()))
+pub fn withdraw(key: &Key, record: Option<&Attachment>, found: &Elements) -> Vec<Change> {
+    let ours = of(&key.owner(), found);
+    let led = flows(&record.map_or_else(|| ours.clone(), elements), true);
+    let gone = ours.into_iter();
+    gone.map(|(set, elements)| Change::RemoveElements(set, elements.into_iter().collect()))
+        .chain(led)
         .collect()
 }
 

@@ -5,6 +5,8 @@
 //! version of the program, has another one and looks for itself.
 
 use super::Store;
+use crate::error::Error;
+use crate::nft::Nft;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{pread, pwrite};
 
@@ -36,5 +38,19 @@ impl Store {
             let text = format!("{mark:016x} {generation:<10}");
             let _unwritten = pwrite(&file, text.as_bytes(), 0);
         }
+    }
+
+    /// Remembers that the ruleset, if it was in order `before`, is so after one transaction of our own.
+    ///
+    /// # Errors
+    /// The kernel does not tell the generation.
+    pub fn own_work(&self, nft: &mut Nft, before: u32) -> Result<(), Error> {
+        if let Some((mark, generation)) = self.in_order()
+            && generation == before
+            && Some(nft.generation()?) == before.checked_add(1)
+        {
+            self.set_in_order(mark, before + 1);
+        }
+        Ok(())
     }
 }

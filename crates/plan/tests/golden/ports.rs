@@ -5,7 +5,7 @@ use super::{FRESH, PODS, TWO, changes, plan, settled};
 use crate::given::{cluster, dev, host, ip, with};
 use insta::assert_snapshot;
 use model::attachment::Attachment;
-use model::firewall::{Element, Elements, Owner};
+use model::firewall::{Element, Elements};
 use model::name::ContainerId;
 use model::ports::{PortMap, Protocol};
 use plan::ports::{differences, elements, kept, localnet, publish, withdraw};
@@ -74,13 +74,25 @@ fn only_what_is_ones_own_is_withdrawn() {
     for (set, elements) in ours {
         found.entry(set).or_default().extend(elements);
     }
-    assert_snapshot!(changes(&withdraw(&routed().key.owner(), &found)), @r#"
+    assert_snapshot!(changes(&withdraw(&routed().key, None, &found)), @r#"
     delete element ports4 { tcp . 81 comment "mynet/c1/eth0" : 10.244.0.2 . 80 }
     delete element ports6 { tcp . 81 comment "mynet/c1/eth0" : fd00:10:244::2 . 80 }
     delete element hairpin4 { 10.244.0.2 . 10.244.0.2 comment "mynet/c1/eth0" }
     delete element hairpin6 { fd00:10:244::2 . fd00:10:244::2 comment "mynet/c1/eth0" }
     "#);
-    assert_snapshot!(changes(&withdraw(&Owner::named("n/c/e"), &found)), @"nothing to do");
+    let third = named(routed(), "c3");
+    assert_snapshot!(changes(&withdraw(&third.key, None, &found)), @"nothing to do");
+}
+
+#[test]
+fn flows_of_ports_that_are_withdrawn_already_are_forgotten_all_the_same() {
+    let ours = with_ports(routed(), &[map("0.0.0.0", 53, Protocol::Udp)]);
+    assert_snapshot!(changes(&withdraw(&ours.key, Some(&ours), &Elements::new())), @"forget udp flows over IPv4 to port 53 that lead to 10.244.0.2:80");
+    assert_snapshot!(changes(&withdraw(&ours.key, None, &elements(&ours))), @r#"
+    delete element ports4 { udp . 53 comment "mynet/c1/eth0" : 10.244.0.2 . 80 }
+    delete element hairpin4 { 10.244.0.2 . 10.244.0.2 comment "mynet/c1/eth0" }
+    forget udp flows over IPv4 to port 53 that lead to 10.244.0.2:80
+    "#);
 }
 
 #[test]
