@@ -4,6 +4,8 @@
 //! opened there (a netlink socket above all) belongs to it afterwards as well: `netns.enter(Rtnl::open)`.
 
 use crate::Error;
+use model::attachment::Standpoint;
+use model::reclaim::Door;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -12,7 +14,9 @@ use std::path::Path;
 
 /// `NSFS_MAGIC`: the file system that namespaces are files of.
 const NSFS: u64 = 0x6e73_6673;
-/// The calling thread's own network namespace.
+/// The calling thread's own namespaces.
+const OWN: &str = "/proc/thread-self/ns";
+/// That of the network.
 const HERE: &str = "/proc/thread-self/ns/net";
 
 /// Why a path leads to no network namespace that can be a pod's.
@@ -106,6 +110,41 @@ impl Netns {
         let result = f();
         home.back()?;
         Ok(result)
+    }
+}
+
+/// From where this thread sees the machine.
+///
+/// # Errors
+/// `/proc` is not there, or is that of other processes.
+pub fn standpoint() -> Result<Standpoint, Error> {
+    let inode = |name: &str| {
+        let path = format!("{OWN}/{name}");
+        let stat = rustix::fs::stat(&path);
+        stat.map(|stat| stat.st_ino)
+            .map_err(|errno| failed("look at namespace", &path, errno))
+    };
+    Ok(Standpoint {
+        net: inode("net")?,
+        mnt: inode("mnt")?,
+        pid: inode("pid")?,
+    })
+}
+
+/// What `path` leads to. Nothing is opened and no namespace is entered, so it needs no capability.
+#[must_use]
+pub fn door(path: &Path) -> Door {
+    let look = || -> Result<Door, Errno> {
+        if u64::try_from(rustix::fs::statfs(path)?.f_type) != Ok(NSFS) {
+            return Ok(Door::Other);
+        }
+        Ok(Door::Namespace(rustix::fs::stat(path)?.st_ino))
+    };
+    match look() {
+        Ok(door) => door,
+        // A process that is just ending has no namespaces any more.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => Door::Gone,
+        Err(_) => Door::Shut,
     }
 }
 

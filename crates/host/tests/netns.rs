@@ -1,7 +1,8 @@
 //! What a path leads to, and being elsewhere for the length of a call.
 
 use crate::place::*;
-use host::netns::{Netns, NetnsError};
+use host::netns::{Netns, NetnsError, door, standpoint};
+use model::reclaim::Door;
 use std::path::Path;
 
 fn refused(path: &str) -> NetnsError {
@@ -51,6 +52,30 @@ fn a_pods_namespace_is_known_by_its_inode() {
     let (_node, pod) = (node(), pod());
     let inode = std::fs::metadata(&pod.path).unwrap().ino();
     assert_eq!(pod.netns.inode(), inode);
+}
+
+#[test]
+fn where_a_path_leads_is_seen_without_entering() {
+    let (_node, pod) = (node(), pod());
+    let inode = pod.netns.inode();
+    for (path, expected) in [
+        (pod.path.to_str().unwrap(), Door::Namespace(inode)),
+        ("/etc/passwd", Door::Other),
+        ("/etc/passwd/x", Door::Gone),
+        ("/var/run/netns/no-such-pod", Door::Gone),
+        ("/proc/1/no-such-file", Door::Gone),
+    ] {
+        assert_eq!(door(Path::new(path)), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_standpoint_is_another_one_in_another_network() {
+    let before = standpoint().unwrap();
+    let _node = node();
+    let inside = standpoint().unwrap();
+    assert_ne!(inside.net, before.net);
+    assert_eq!(inside.pid, before.pid);
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn attachment(container: &str, addresses: &[&str]) -> Attachment {
         netns: format!("/run/netns/{container}"),
         inode: 4_026_531_840,
         mode: Mode::Routed,
+        standpoint: None,
         mtu: Some(1450),
         pod: None,
         ports: Vec::new(),

@@ -42,6 +42,17 @@ impl Key {
         }
     }
 
+    /// The key whose record in this network's folder has the name `file`; none if the container id is hashed in it.
+    #[must_use]
+    pub fn of_file(network: &NetworkName, file: &str) -> Option<Self> {
+        let (container, ifname) = file.split_once('@')?;
+        Some(Self {
+            network: network.clone(),
+            container: ContainerId::new(container).ok()?,
+            ifname: IfName::new(ifname).ok()?,
+        })
+    }
+
     /// The owner as an element of a map names it: the key itself, which people can read; one that is too long is hashed
     /// (`~` begins no network's name).
     #[must_use]
@@ -117,6 +128,17 @@ pub struct PodAddress {
     pub range: PodRange,
 }
 
+/// From where a process sees the machine: the inodes of its namespaces, the same whoever looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standpoint {
+    /// Of the network.
+    pub net: u64,
+    /// Of mounts.
+    pub mnt: u64,
+    /// Of process numbers.
+    pub pid: u64,
+}
+
 /// The record of an attachment. `addresses` comes first, so that it can be rewritten in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
@@ -129,6 +151,9 @@ pub struct Attachment {
     pub netns: String,
     /// Inode of the namespace: a path may come to mean another one.
     pub inode: u64,
+    /// Where the path meant that. Records of earlier versions do not say.
+    #[serde(default)]
+    pub standpoint: Option<Standpoint>,
     /// How the pod is wired.
     pub mode: Mode,
     /// MTU in bytes, if the configuration sets one.
@@ -219,8 +244,11 @@ mod tests {
     #[test]
     fn a_container_id_that_fits_no_file_name_is_hashed() {
         assert_eq!(key("c1").file(), "c1@eth0");
+        let network = NetworkName::new("mynet").unwrap();
+        assert_eq!(Key::of_file(&network, "c1@eth0"), Some(key("c1")));
         let long = key(&"a".repeat(201)).file();
         assert!(long.starts_with('~') && long.len() < 60, "{long}");
+        assert_eq!(Key::of_file(&network, &long), None);
     }
 
     #[test]
@@ -231,11 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_before_there_were_host_ports_is_read() {
+    fn a_record_of_an_earlier_version_is_read() {
         let old = r#"{"addresses":[],"network":"mynet","container":"c1","ifname":"eth0","netns":"/n","inode":7,
             "mode":"routed","mtu":null,"pod":null,"born":1}"#;
         let record: Attachment = serde_json::from_str(old).unwrap();
-        assert_eq!(record.ports, []);
+        assert_eq!((record.ports.len(), record.standpoint), (0, None));
         assert!(!serde_json::to_string(&record).unwrap().contains("ports"));
     }
 
@@ -246,6 +274,7 @@ mod tests {
             key: key("c1"),
             netns: String::new(),
             inode: 0,
+            standpoint: None,
             mode: Mode::Routed,
             mtu: None,
             pod: None,

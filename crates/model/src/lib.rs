@@ -18,6 +18,7 @@ pub mod firewall;
 pub mod name;
 pub mod net;
 pub mod ports;
+pub mod reclaim;
 pub mod remains;
 pub mod state;
 pub mod status;

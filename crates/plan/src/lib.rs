@@ -20,5 +20,6 @@ pub mod mesh;
 pub mod node;
 pub mod order;
 pub mod ports;
+pub mod reclaim;
 pub mod uninstall;
 pub mod wire;

@@ -28,6 +28,7 @@ fn attachment(container: &str, pod: Option<&str>, addresses: &[(&str, &str)]) ->
         },
         netns: "/run/netns/x".into(),
         inode: 1,
+        standpoint: None,
         mode: Mode::Routed,
         mtu: None,
         pod: pod.map(|name| PodRef {

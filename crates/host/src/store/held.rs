@@ -7,7 +7,7 @@
 use super::{Store, fail, names, record, record_path};
 use crate::error::Error;
 use model::attachment::{Attachment, Key, PodAddress};
-use model::name::{ContainerId, IfName};
+use model::name::NetworkName;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
@@ -49,7 +49,7 @@ impl<'s> Held<'s> {
         let key = record
             .as_ref()
             .map(|record| record.key.clone())
-            .or_else(|| key_of(store, &name));
+            .or_else(|| Key::of_file(store.network(), &name));
         Self {
             store,
             file,
@@ -76,6 +76,12 @@ impl<'s> Held<'s> {
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
+    }
+
+    /// The network that it is of.
+    #[must_use]
+    pub fn network(&self) -> &NetworkName {
+        self.store.network()
     }
 
     /// The record's file name.
@@ -208,14 +214,4 @@ impl<'s> Held<'s> {
 
 pub(super) fn lease_path(ip: IpAddr) -> String {
     format!("leases/{ip}")
-}
-
-/// The key that a record's file name spells, unless the container id is hashed in it.
-fn key_of(store: &Store, name: &str) -> Option<Key> {
-    let (container, ifname) = name.split_once('@')?;
-    Some(Key {
-        network: store.network.clone(),
-        container: ContainerId::new(container).ok()?,
-        ifname: IfName::new(ifname).ok()?,
-    })
 }

@@ -28,6 +28,7 @@ fn attachment(mode: Mode, addresses: &[(&str, &str)]) -> Attachment {
         },
         netns: "/run/netns/a".into(),
         inode: 7,
+        standpoint: None,
         mode,
         mtu: Some(1460),
         pod: Some(PodRef {

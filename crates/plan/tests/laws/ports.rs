@@ -70,6 +70,7 @@ fn pod(i: usize, ports: Vec<PortMap>, born: u64, both: bool) -> Attachment {
         },
         netns: String::new(),
         inode: 7,
+        standpoint: None,
         mode: Mode::Routed,
         mtu: None,
         pod: None,
