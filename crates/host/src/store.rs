@@ -60,6 +60,17 @@ pub enum Attempt<'s> {
     Gone,
 }
 
+/// What a record shows to somebody who only looks.
+#[derive(Debug)]
+pub enum Glance {
+    /// Nobody works on it, and this is what it says; none if it is broken.
+    Says(Option<Box<Attachment>>),
+    /// Somebody works on it, hence it is alive.
+    Busy,
+    /// There is no such record.
+    Gone,
+}
+
 impl Store {
     /// Opens the state of `network` and makes the folders if they are not there. What another life of the kernel left is
     /// forgotten first.
@@ -178,12 +189,30 @@ impl Store {
     /// # Errors
     /// The record cannot be opened or read.
     pub fn try_hold(&self, name: &str) -> Result<Attempt<'_>, Error> {
+        self.attempt(name, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// What the record with this file name says while nobody works on it. Any number may look at once and are not in each
+    /// other's way; whoever waits for the record waits for a moment.
+    ///
+    /// # Errors
+    /// The record cannot be opened or read.
+    pub fn glance(&self, name: &str) -> Result<Glance, Error> {
+        let attempt = self.attempt(name, FlockOperation::NonBlockingLockShared)?;
+        Ok(match attempt {
+            Attempt::Free(held) => Glance::Says(held.record().cloned().map(Box::new)),
+            Attempt::Busy => Glance::Busy,
+            Attempt::Gone => Glance::Gone,
+        })
+    }
+
+    fn attempt(&self, name: &str, lock: FlockOperation) -> Result<Attempt<'_>, Error> {
         for _ in 0..ROUNDS {
             let failed = |errno| Self::failed("try to lock record", name, errno);
             let Some(file) = self.open_record(name).map_err(failed)? else {
                 return Ok(Attempt::Gone);
             };
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match rustix::fs::flock(&file, lock) {
                 Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy),
                 other => other.map_err(failed)?,
             }

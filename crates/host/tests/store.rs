@@ -3,6 +3,7 @@
 mod crowd;
 mod life;
 mod locks;
+mod survey;
 
 use host::store::{Claim, Held, Store};
 use model::addr::PodRange;
@@ -71,8 +72,8 @@ fn attachment(container: &str, addresses: &[&str]) -> Attachment {
         key: key(container),
         netns: format!("/run/netns/{container}"),
         inode: 4_026_531_840,
-        mode: Mode::Routed,
         standpoint: None,
+        mode: Mode::Routed,
         mtu: Some(1450),
         pod: None,
         ports: Vec::new(),

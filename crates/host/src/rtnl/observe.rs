@@ -65,13 +65,21 @@ impl Rtnl {
         }
     }
 
+    /// All links.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn links(&mut self) -> Result<Vec<LinkSeen>, Error> {
+        let message = RouteNetlinkMessage::GetLink(without_statistics());
+        self.socket.dump("list links", &message, decode::link)
+    }
+
     /// The node's ends of pods' links, whether anything is recorded about them or not.
     ///
     /// # Errors
     /// The kernel does not answer.
     pub fn node_ends(&mut self) -> Result<Vec<LinkSeen>, Error> {
-        let message = RouteNetlinkMessage::GetLink(without_statistics());
-        let mut links = self.socket.dump("list links", &message, decode::link)?;
+        let mut links = self.links()?;
         links.retain(|link| {
             link.kind.as_deref() == Some("veth") && link.name.as_str().starts_with(VETH_PREFIX)
         });
@@ -150,8 +158,7 @@ impl Rtnl {
     /// # Errors
     /// The kernel does not answer.
     pub fn observe_node(&mut self, lookups: &[IpAddr]) -> Result<NodeView, Error> {
-        let message = RouteNetlinkMessage::GetLink(without_statistics());
-        let links = self.socket.dump("list links", &message, decode::link)?;
+        let links = self.links()?;
         let names: BTreeMap<u32, IfName> = links
             .iter()
             .map(|link| (link.index, link.name.clone()))

@@ -1,6 +1,6 @@
 //! The whole state of a network at a glance: for GC, status, the search in an almost full range, and error texts.
 //!
-//! Nothing here takes a record's lock (but [`Store::reclaim_orphans`], without waiting): what it shows may be over by the
+//! Nothing here takes a record's lock (but the search for orphans, without waiting): what it shows may be over by the
 //! time it is read.
 
 use super::held::lease_path;
@@ -113,21 +113,37 @@ impl Store {
     /// Removes leases whose record is gone and returns their addresses, for GC. The order of ADD and DEL never leaves one; a
     /// hand in `attachments/` does.
     ///
-    /// A lease is a link of its record, so its lock is the record's lock, and a record has its name before its first lease.
-    /// A lease that nobody works on and whose record's name means another file, or none, is therefore dead for good.
-    ///
     /// # Errors
     /// The leases cannot be read or removed.
     pub fn reclaim_orphans(&self) -> Result<Vec<IpAddr>, Error> {
+        let lock = FlockOperation::NonBlockingLockExclusive;
+        self.each_orphan(lock, |path| unlinkat(&self.folder, path, AtFlags::empty()))
+    }
+
+    /// The addresses that [`Store::reclaim_orphans`] would free.
+    ///
+    /// # Errors
+    /// The leases cannot be read.
+    pub fn orphans(&self) -> Result<Vec<IpAddr>, Error> {
+        self.each_orphan(FlockOperation::NonBlockingLockShared, |_| Ok(()))
+    }
+
+    /// A lease is a link of its record, so its lock is the record's lock, and a record has its name before its first lease.
+    /// A lease that nobody works on and whose record's name means another file, or none, is therefore dead for good.
+    fn each_orphan(
+        &self,
+        lock: FlockOperation,
+        done: impl Fn(&str) -> Result<(), Errno>,
+    ) -> Result<Vec<IpAddr>, Error> {
         let records = self.attachments()?;
-        let mut reclaimed = Vec::new();
+        let mut orphans = Vec::new();
         for ip in self.leases()? {
             let path = lease_path(ip);
             let orphan = || -> Result<bool, Errno> {
                 let Some(lease) = self.open_readable(&path)? else {
                     return Ok(false);
                 };
-                match flock(&lease, FlockOperation::NonBlockingLockExclusive) {
+                match flock(&lease, lock) {
                     Err(Errno::WOULDBLOCK) => return Ok(false),
                     other => other?,
                 }
@@ -136,14 +152,14 @@ impl Store {
                 {
                     return Ok(false);
                 }
-                unlinkat(&self.folder, &path, AtFlags::empty())?;
+                done(&path)?;
                 Ok(true)
             };
             if orphan().map_err(|errno| fail("reclaim", Path::new(&path), errno))? {
-                reclaimed.push(ip);
+                orphans.push(ip);
             }
         }
-        Ok(reclaimed)
+        Ok(orphans)
     }
 
     /// Whether the lease's file is a record. What it says gives the record's name; only if it says nothing, all are
