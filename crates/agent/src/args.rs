@@ -9,9 +9,13 @@ use model::addr;
 use model::name::{NameError, NetworkName, NodeName};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where a DaemonSet says which node it is (downward API, `spec.nodeName`).
 const NODE_NAME: &str = "NODE_NAME";
+
+/// A runtime that takes a pod down removes its namespace and calls DEL within this time, or it has forgotten it.
+const GRACE: u64 = 60;
 
 /// Where the kernel says what the machine is called.
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
@@ -75,6 +79,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = ADDRESS, value_parser = listen)]
     pub(crate) listen: Listen,
 
+    /// How long a pod must have been dead before what it has left (record, addresses, host ports) is reclaimed
+    #[arg(long, value_name = "SECONDS", default_value_t = GRACE)]
+    grace: u64,
+
     /// Log why, too
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -105,6 +113,11 @@ impl Args {
         };
         NodeName::new(&name)
             .with_context(|| format!("{name:?} of {whence} is no node's name; give it by --node"))
+    }
+
+    /// How long a pod must have been dead.
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace)
     }
 
     /// How the API server is reached.

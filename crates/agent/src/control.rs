@@ -3,6 +3,7 @@
 //! A round ends when a look at the node finds nothing more to do, or something cannot be done. The conflist, which tells the
 //! runtime that pods may come, is written only then. What a round came to decides when the next one begins (`pace`).
 
+mod sweeps;
 mod told;
 
 pub(crate) use told::line;
@@ -27,6 +28,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use sweeps::Sweeps;
 use tokio::time::{Instant, timeout_at};
 use told::Told;
 use tracing::{debug, info, warn};
@@ -47,6 +49,7 @@ pub(crate) struct Control {
     vitals: Arc<Vitals>,
     pace: Pace,
     told: Told,
+    sweeps: Sweeps,
     started: Instant,
     ready: bool,
     /// Whether the last round found nothing more to do.
@@ -58,7 +61,7 @@ impl Control {
     pub(crate) fn new(
         (source, cluster): (Source, Option<Cluster>),
         (own, network): (&NodeName, NetworkName),
-        kernel: Kernel,
+        (kernel, grace): (Kernel, Duration),
         (run, conf): (&Path, &Path),
         vitals: Arc<Vitals>,
     ) -> Result<Self> {
@@ -71,6 +74,8 @@ impl Control {
                 table: None,
                 generation: 0,
                 findings: Vec::new(),
+                leaks: Vec::new(),
+                reclaimed: 0,
                 at: 0,
                 pid: std::process::id(),
             },
@@ -82,6 +87,7 @@ impl Control {
             report: Report::below(run),
             pace: Pace::default(),
             told: Told::default(),
+            sweeps: Sweeps::new(grace),
             started: Instant::now(),
             ready: false,
             settled: false,
@@ -102,6 +108,7 @@ impl Control {
                 settled: self.settled || outcome == Outcome::Failed || self.cluster.is_none(),
                 repair: repairs && outcome == Outcome::Changed,
             });
+            self.sweep().await?;
             self.tell(outcome, findings);
             self.wait().await?;
         }
@@ -153,6 +160,15 @@ impl Control {
         // Others are at work on the node as well; what they do wakes us, but so that it does not depend on that:
         self.pace.event(self.now());
         Ok((outcome, findings))
+    }
+
+    /// What dead pods have left is looked for whether the cluster is known or not.
+    async fn sweep(&mut self) -> Result<()> {
+        if self.sweeps.is_due(self.now()) {
+            let swept = self.kernel.sweep().await?;
+            self.sweeps.made(self.now(), swept, &mut self.status);
+        }
+        Ok(())
     }
 
     async fn apply(&mut self, changes: Vec<Change>, generation: u32) -> Result<Vec<Error>> {
@@ -207,11 +223,13 @@ impl Control {
         let counts = [
             ("node", findings.len()),
             ("source", told.len()),
+            ("leaks", self.sweeps.findings().len()),
             ("strife", strife.iter().len()),
             ("listener", deaf.iter().len()),
         ];
         self.vitals.metrics.findings(counts, strife.is_some());
-        findings.extend(told.into_iter().chain(strife).chain(deaf));
+        let leaks = self.sweeps.findings().iter().cloned();
+        findings.extend(told.into_iter().chain(leaks).chain(strife).chain(deaf));
         self.told.findings(&findings);
         self.status.findings = findings;
         if let Err(error) = self.report.put(self.status.clone()) {
@@ -247,7 +265,8 @@ impl Control {
         let (mut source, mut other) = (false, false);
         self.wake.look();
         loop {
-            let due = self.started + self.pace.next();
+            let next = self.pace.next();
+            let due = self.started + self.sweeps.next().map_or(next, |sweep| sweep.min(next));
             match timeout_at(due, self.wake.next(&mut self.source)).await {
                 Ok(cause) => {
                     let cause = cause?;

@@ -5,6 +5,9 @@
 
 mod apart;
 mod ports;
+mod reclaim;
+
+pub(crate) use reclaim::Swept;
 
 use anyhow::{Context, Result, bail};
 use host::events::Port;
@@ -17,12 +20,17 @@ use model::change::Change;
 use model::cluster::Cluster;
 use model::name::NodeName;
 use model::state::HostState;
+use reclaim::Reclaimer;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Commands and answers that may wait: each command waits for its answer.
 const QUEUE: usize = 1;
+
+/// An answer to another command.
+const STRANGE: &str = "the kernel thread answered something else";
 
 /// Whose machine it is, and where things lie on it.
 #[derive(Clone, Debug)]
@@ -33,6 +41,8 @@ pub(crate) struct Place {
     pub(crate) paths: Paths,
     /// The state of all networks.
     pub(crate) run: PathBuf,
+    /// How long a pod must have been dead before what it has left is reclaimed.
+    pub(crate) grace: Duration,
 }
 
 /// The near end of the thread.
@@ -45,11 +55,13 @@ pub(crate) struct Kernel {
 enum Command {
     Observe(Arc<Cluster>),
     Apply(Vec<Change>, u32),
+    Sweep,
 }
 
 enum Answer {
     Observed(Box<Result<HostState, Error>>),
     Applied(Report),
+    Swept(Box<Result<Swept, Error>>),
 }
 
 impl Kernel {
@@ -82,7 +94,7 @@ impl Kernel {
     ) -> Result<Result<HostState, Error>> {
         match self.ask(Command::Observe(Arc::clone(cluster))).await? {
             Answer::Observed(state) => Ok(*state),
-            Answer::Applied(_) => bail!("the kernel thread answered something else"),
+            Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
         }
     }
 
@@ -90,7 +102,15 @@ impl Kernel {
     pub(crate) async fn apply(&mut self, changes: Vec<Change>, generation: u32) -> Result<Report> {
         match self.ask(Command::Apply(changes, generation)).await? {
             Answer::Applied(report) => Ok(report),
-            Answer::Observed(_) => bail!("the kernel thread answered something else"),
+            Answer::Observed(_) | Answer::Swept(_) => bail!(STRANGE),
+        }
+    }
+
+    /// Looks for what dead pods have left, and reclaims what is due.
+    pub(crate) async fn sweep(&mut self) -> Result<Result<Swept, Error>> {
+        match self.ask(Command::Sweep).await? {
+            Answer::Swept(swept) => Ok(*swept),
+            Answer::Observed(_) | Answer::Applied(_) => bail!(STRANGE),
         }
     }
 
@@ -107,6 +127,7 @@ struct Owner {
     machine: Machine,
     sysctls: Sysctls,
     run: PathBuf,
+    reclaimer: Reclaimer,
 }
 
 impl Owner {
@@ -116,6 +137,7 @@ impl Owner {
             machine: Machine::open(place.paths)?,
             own: place.own,
             run: place.run,
+            reclaimer: Reclaimer::new(place.grace),
         })
     }
 
@@ -127,6 +149,7 @@ impl Owner {
                     let (machine, run) = (&mut self.machine, &self.run);
                     Answer::Applied(ports::apply(machine, run, changes, generation))
                 }
+                Command::Sweep => Answer::Swept(Box::new(self.reclaimer.sweep(&self.run))),
             };
             if reports.blocking_send(answer).is_err() {
                 return;

@@ -106,7 +106,13 @@ fn run(args: &Args) -> Result<ExitCode> {
         if let Listen::At(address) = args.listen {
             listen::listen(address, Arc::clone(&vitals)).await;
         }
-        let control = Control::new((source, cluster), (&own, network), kernel, folders, vitals)?;
+        let control = Control::new(
+            (source, cluster),
+            (&own, network),
+            (kernel, args.grace()),
+            folders,
+            vitals,
+        )?;
         until_told(control, end).await
     })
 }
@@ -213,6 +219,7 @@ fn place(args: &Args, own: &NodeName) -> Place {
             notes: Some(args.run_dir.clone()),
         },
         run: args.run_dir.clone(),
+        grace: args.grace(),
     }
 }
 

@@ -167,7 +167,7 @@ impl Metrics {
         for (name, help, family) in [
             (
                 "findings",
-                "What is wrong, as podwire status says it; about: node, source, strife, listener",
+                "What is wrong, as podwire status says it; about: node, source, leaks, strife, listener",
                 &self.findings,
             ),
             (

@@ -1,8 +1,9 @@
 //! `podwire`, the operator's tool: shows what a node's agent and plugin have done, and what is wrong.
 //!
 //! It reads and changes nothing, but for `uninstall`. Exit code 0: all is well; 1: something is wrong, or could not be read or
-//! done; 2: wrong usage.
+//! done; 2: wrong usage. What could not be read is 2 for `leaks`, whose 1 means that there are some.
 
+mod leaks;
 mod status;
 mod uninstall;
 
@@ -34,18 +35,37 @@ enum Verb {
     },
     /// Take Podwire off this node, when its agent and its pods are gone; see docs/install.md
     Uninstall(uninstall::Options),
+
+    /// Show what pods that have ended have left, and remove nothing. Exit code 0: nothing; 1: something; 2: it cannot be
+    /// seen
+    Leaks {
+        /// One JSON object, see docs/leaks.md
+        #[arg(long)]
+        json: bool,
+
+        /// Folder of Podwire's state
+        #[arg(long, value_name = "DIR", default_value = host::store::ROOT)]
+        run_dir: PathBuf,
+    },
 }
 
+/// `podwire leaks` could not look.
+const BLIND: u8 = 2;
+
 fn main() -> ExitCode {
-    let done = match Args::parse().verb {
-        None => print(&Args::command().render_help().to_string()).map(|()| ExitCode::SUCCESS),
-        Some(Verb::Status { json, run_dir }) => show(json, &run_dir),
-        Some(Verb::Uninstall(options)) => uninstall::uninstall(&options),
+    let (done, failed) = match Args::parse().verb {
+        None => {
+            let help = Args::command().render_help().to_string();
+            (print(&help).map(|()| ExitCode::SUCCESS), ExitCode::FAILURE)
+        }
+        Some(Verb::Status { json, run_dir }) => (show(json, &run_dir), ExitCode::FAILURE),
+        Some(Verb::Leaks { json, run_dir }) => (leaks(json, &run_dir), BLIND.into()),
+        Some(Verb::Uninstall(options)) => (uninstall::uninstall(&options), ExitCode::FAILURE),
     };
     done.unwrap_or_else(|error| {
         // Where stderr is closed, too, the exit code still tells.
         drop(writeln!(io::stderr(), "podwire: {error:#}"));
-        ExitCode::FAILURE
+        failed
     })
 }
 
@@ -63,6 +83,24 @@ fn show(json: bool, run: &std::path::Path) -> Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+fn leaks(json: bool, run: &std::path::Path) -> Result<ExitCode> {
+    let view = leaks::gather(run).context("what is left could not be looked for")?;
+    let text = if json {
+        leaks::json(&view)
+    } else {
+        leaks::human(&view)
+    };
+    print(&text)?;
+    let mistaken = view.absent.is_some() && run != std::path::Path::new(host::store::ROOT);
+    Ok(if !view.leaks.is_empty() {
+        ExitCode::FAILURE
+    } else if view.is_blind() || mistaken {
+        BLIND.into()
+    } else {
+        ExitCode::SUCCESS
     })
 }
 

@@ -7,7 +7,7 @@ mod ends;
 mod human;
 mod json;
 
-pub(crate) use human::human;
+pub(crate) use human::{age, human};
 pub(crate) use json::json;
 
 use anyhow::{Context, Result};
@@ -86,7 +86,11 @@ fn hint(run: &Path) -> String {
     )
 }
 
-fn report(run: &Path) -> Result<Option<Status>> {
+/// The agent's last report.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn report(run: &Path) -> Result<Option<Status>> {
     let path = run.join(FILE);
     let text = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -20,3 +20,5 @@ mod node;
 mod plugin;
 #[cfg(test)]
 mod ports;
+#[cfg(test)]
+mod reclaim;

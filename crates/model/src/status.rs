@@ -4,6 +4,7 @@
 
 use crate::addr::PodRange;
 use crate::name::{NetworkName, NodeName};
+use crate::reclaim::Leak;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// The report's file in the run folder.
 pub const FILE: &str = "status.json";
+
+/// More leaks than this are told by their number only.
+pub const MOST_LEAKS: usize = 100;
 
 /// A node's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,12 @@ pub struct Status {
     pub generation: u32,
     /// Everything that is wrong.
     pub findings: Vec<Finding>,
+    /// What pods that have ended have left, as far as it was seen; at most [`MOST_LEAKS`].
+    #[serde(default)]
+    pub leaks: Vec<Leak>,
+    /// How many records of dead pods the agent has reclaimed since its start.
+    #[serde(default)]
+    pub reclaimed: u64,
     /// Wall clock of the report, seconds since 1970.
     pub at: u64,
     /// Process id of the agent that wrote it.

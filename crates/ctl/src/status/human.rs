@@ -141,7 +141,7 @@ fn total(range: &PodRange) -> String {
 }
 
 /// The two largest units.
-fn age(seconds: u64) -> String {
+pub(crate) fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -65,6 +65,8 @@ fn report() -> Status {
         table: Some("podwire-0123456789abcdef".into()),
         generation: 7,
         findings: Vec::new(),
+        leaks: Vec::new(),
+        reclaimed: 0,
         at: 1_795_509_048,
         pid: 17522,
     }
