@@ -122,12 +122,16 @@ impl Control {
             return Ok((outcome, findings));
         };
         self.settled = false;
+        let is_remembered = self.source.is_remembered();
         for look in 1..=LOOKS {
             let have = match self.kernel.observe(&cluster).await? {
                 Ok(have) => have,
                 Err(error) => return Ok((Outcome::Failed, vec![told::failure(&error)])),
             };
-            let plan = plan(&cluster, &self.status.node, &have);
+            let mut plan = plan(&cluster, &self.status.node, &have);
+            if is_remembered {
+                only_mend(&mut plan);
+            }
             debug!(
                 "look {look}: ruleset generation {}, {} changes",
                 have.generation,
@@ -153,7 +157,9 @@ impl Control {
             if done {
                 self.status.generation = have.generation;
                 self.settled = true;
-                self.became_ready();
+                if !is_remembered {
+                    self.became_ready();
+                }
                 return Ok((outcome, findings));
             }
         }
@@ -216,6 +222,7 @@ impl Control {
     fn tell(&mut self, outcome: Outcome, mut findings: Vec<Finding>) {
         debug!("round: {outcome:?}");
         let told = self.source.findings();
+        self.source.keep(self.now());
         let health = self.health(outcome, &findings, &told);
         self.vitals.turned(health, &self.status.ranges);
         let strife = self.pace.is_strife().then(told::strife);
@@ -243,6 +250,9 @@ impl Control {
         let Some(me) = known.and_then(|cluster| cluster.nodes.get(&self.status.node)) else {
             return Health::Unknown;
         };
+        if self.source.is_remembered() {
+            return Health::Unknown;
+        }
         let why = |findings: &[Finding], else_: &str| {
             let last = findings.last().map(|finding| finding.what.clone());
             Health::Out(last.unwrap_or_else(|| else_.to_owned()))
@@ -309,4 +319,11 @@ impl Control {
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// Of a cluster that may be out of date: what it has is put back, what it does not know stays, and no runtime is told that pods
+/// may come.
+fn only_mend(plan: &mut Plan) {
+    plan.changes.retain(|change| !change.takes_away());
+    plan.conflist = None;
 }

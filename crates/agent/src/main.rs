@@ -150,10 +150,11 @@ fn open(
             let (source, cluster) = Source::file(nodes, own)?;
             Ok((source, Some(cluster)))
         }
-        None => Ok((
-            Source::kube(args.access(), args.settings(own), vitals),
-            None,
-        )),
+        None => {
+            let settings = args.settings(own);
+            let source = Source::kube(args.access(), settings, vitals, &args.run_dir);
+            Ok((source, None))
+        }
     }
 }
 
@@ -178,7 +179,9 @@ fn install_plugin(folder: &Path) -> Result<()> {
 async fn first(mut source: Source) -> Result<Cluster> {
     let told = async {
         loop {
-            if let Reading::New(cluster) = source.again() {
+            if let Reading::New(cluster) = source.again()
+                && !source.is_remembered()
+            {
                 return Ok::<_, host::Error>(cluster);
             }
             source.touched().await?;

@@ -214,7 +214,7 @@ impl Metrics {
     }
 
     /// What is wrong now, by what it is about.
-    pub(crate) fn findings(&self, counts: [(&str, usize); 4], strife: bool) {
+    pub(crate) fn findings(&self, counts: [(&str, usize); 5], strife: bool) {
         for (about, count) in counts {
             self.findings
                 .get_or_create(&label("about", about))

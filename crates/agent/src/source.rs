@@ -17,6 +17,7 @@ use model::status::Finding;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
 /// Name of the CNI network where nobody gives one.
@@ -51,9 +52,15 @@ impl Source {
         Ok((Self::File(file), cluster))
     }
 
-    /// The nodes that the API server has; they are told later, and the server is told what becomes of `vitals`.
-    pub(crate) fn kube(access: Access, settings: Settings, vitals: &Arc<Vitals>) -> Self {
-        Self::Kube(Kube::follow(access, settings, vitals))
+    /// The nodes that the API server has; they are told later, and the server is told what becomes of `vitals`. What was told
+    /// last is kept in the folder `run`.
+    pub(crate) fn kube(
+        access: Access,
+        settings: Settings,
+        vitals: &Arc<Vitals>,
+        run: &Path,
+    ) -> Self {
+        Self::Kube(Kube::follow(access, settings, vitals, run))
     }
 
     /// Waits until the source may have something new.
@@ -80,6 +87,22 @@ impl Source {
         match self {
             Self::File(file) => file.findings().collect(),
             Self::Kube(kube) => kube.findings().to_vec(),
+        }
+    }
+
+    /// Whether the cluster is known from an earlier run only: then nodes may be there of which it does not know.
+    pub(crate) fn is_remembered(&self) -> bool {
+        match self {
+            Self::File(_) => false,
+            Self::Kube(kube) => kube.is_remembered(),
+        }
+    }
+
+    /// Lets it keep what is known for the next start; `now` is since the start of the agent.
+    pub(crate) fn keep(&mut self, now: Duration) {
+        match self {
+            Self::File(_) => {}
+            Self::Kube(kube) => kube.keep(now),
         }
     }
 }

@@ -10,6 +10,7 @@ mod install;
 mod life;
 mod nodes_file;
 mod probes;
+mod remembered;
 mod repair;
 mod sources;
 mod status;

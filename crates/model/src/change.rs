@@ -61,6 +61,35 @@ pub enum Change {
 }
 
 impl Change {
+    /// Whether it takes away what stands.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        match self {
+            Self::RemoveLink(_)
+            | Self::RemoveAddress(_)
+            | Self::RemoveRoute(_)
+            | Self::RemoveNeighbour(_)
+            | Self::RemoveTable
+            | Self::RemoveElements(..)
+            | Self::RemoveRule(..)
+            | Self::SetDown(_)
+            | Self::RemoveFile(_)
+            | Self::RemoveFolder(_) => true,
+            Self::SetSysctl(_)
+            | Self::AddLink(_)
+            | Self::SetUp(_)
+            | Self::AddAddress(_)
+            | Self::AddRoute(_)
+            | Self::ReplaceRoute(_)
+            | Self::AddNeighbour(_)
+            | Self::PutTable(_)
+            | Self::AddElements(..)
+            | Self::InsertRule(..)
+            | Self::ForgetFlows(_)
+            | Self::WriteConflist(_) => false,
+        }
+    }
+
     /// The flows that are to be forgotten, if it is that.
     #[must_use]
     pub fn flows(&self) -> Option<Flows> {

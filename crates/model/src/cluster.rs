@@ -8,9 +8,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// All nodes, and the prefixes that hold all pods.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// Name of the CNI network.
     pub network: NetworkName,
@@ -21,7 +22,7 @@ pub struct Cluster {
 }
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its addresses on the network between the nodes.
     pub addresses: Vec<IpAddr>,

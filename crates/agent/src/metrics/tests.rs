@@ -20,7 +20,7 @@ fn everything() -> String {
     metrics.woken(Cause::Kernel);
     metrics.change("add_route", true);
     metrics.change("add_route", false);
-    let counts = [("node", 1), ("source", 0), ("strife", 0), ("listener", 0)];
+    let counts = ["node", "source", "leaks", "strife", "listener"].map(|about| (about, 1));
     metrics.findings(counts, false);
     metrics.cluster(2, &[]);
     metrics.api.listed();
