@@ -172,6 +172,10 @@ impl Control {
     async fn sweep(&mut self) -> Result<()> {
         if self.sweeps.is_due(self.now()) {
             let swept = self.kernel.sweep().await?;
+            if let Ok(swept) = &swept {
+                let reclaimed = swept.reclaimed.len();
+                self.vitals.metrics.leaks(&swept.leaks, reclaimed);
+            }
             self.sweeps.made(self.now(), swept, &mut self.status);
         }
         Ok(())

@@ -15,6 +15,7 @@ use crate::control::LOOKS;
 use crate::listen::{CONNECTIONS, LONGEST};
 use crate::pace::Outcome;
 use crate::wake::Cause;
+use model::reclaim::{Kind, Leak};
 use model::status::{Path, Peer};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -48,6 +49,8 @@ pub(crate) struct Metrics {
     changes: Family<Labels, Counter>,
     refused: Family<Labels, Counter>,
     findings: Family<Labels, Gauge>,
+    leaks: Family<Labels, Gauge>,
+    reclaimed: Counter,
     nodes: Gauge,
     ways: Family<Labels, Gauge>,
     connections: Gauge,
@@ -82,6 +85,8 @@ impl Metrics {
             changes: Family::default(),
             refused: Family::default(),
             findings: Family::default(),
+            leaks: Family::default(),
+            reclaimed: Counter::default(),
             nodes: Gauge::default(),
             ways: Family::default(),
             connections: Gauge::default(),
@@ -108,10 +113,12 @@ impl Metrics {
             "Connections to this listener that lasted longer than {} s and were cut off",
             LONGEST.as_secs()
         );
+        let reclaimed = "Records and leases of dead pods that were reclaimed".to_owned();
         let repairs = "Rounds that put right what somebody else had changed".to_owned();
         for (name, help, counter) in [
             ("rounds_unsettled", unsettled, &self.unsettled),
             ("repairs", repairs, &self.repairs),
+            ("reclaimed", reclaimed, &self.reclaimed),
             ("http_cut_off", cut_off, &self.cut_off),
         ] {
             all.register(name, help, counter.clone());
@@ -171,6 +178,11 @@ impl Metrics {
                 &self.findings,
             ),
             (
+                "leaks",
+                "What dead pods have left, as podwire leaks says it; kind: dead, stranded, broken, lease, link",
+                &self.leaks,
+            ),
+            (
                 "ways",
                 "Ranges of other nodes by the path to them; path: direct, none",
                 &self.ways,
@@ -221,6 +233,17 @@ impl Metrics {
                 .set(number(count));
         }
         self.backing_off.set(strife.into());
+    }
+
+    /// What dead pods have left now, and how much of it was reclaimed since the last time.
+    pub(crate) fn leaks(&self, leaks: &[Leak], reclaimed: usize) {
+        for kind in Kind::SWEPT {
+            let count = leaks.iter().filter(|leak| leak.kind == kind).count();
+            self.leaks
+                .get_or_create(&label("kind", kind.as_str()))
+                .set(number(count));
+        }
+        self.reclaimed.inc_by(reclaimed as u64);
     }
 
     /// The cluster as it is now.

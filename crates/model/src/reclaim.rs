@@ -98,6 +98,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Those that an agent looks for; host ports without a record it removes when it puts its table in order.
+    pub const SWEPT: [Self; 5] = [
+        Self::Dead,
+        Self::Stranded,
+        Self::Broken,
+        Self::Lease,
+        Self::Link,
+    ];
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

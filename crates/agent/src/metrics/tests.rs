@@ -22,6 +22,7 @@ fn everything() -> String {
     metrics.change("add_route", false);
     let counts = ["node", "source", "leaks", "strife", "listener"].map(|about| (about, 1));
     metrics.findings(counts, false);
+    metrics.leaks(&[], 1);
     metrics.cluster(2, &[]);
     metrics.api.listed();
     metrics.api.failed("silent");
