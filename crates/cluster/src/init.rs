@@ -17,6 +17,8 @@ use anyhow::{Context, Result, ensure};
 use crate::machine::Machine;
 use crate::{Place, cluster, lan};
 
+pub(crate) use node::METRICS;
+
 /// Is process 1 of a machine.
 ///
 /// # Errors

@@ -5,6 +5,8 @@
 //! namespaces with a disk of its own, and the LAN between them exists in the control plane's network namespace only, so that
 //! the machine's own network is never touched. It knows nothing of the network under test but how a user installs it.
 
+mod api;
+pub mod bench;
 pub mod build;
 mod cgroup;
 pub mod client;
@@ -17,6 +19,7 @@ mod init;
 mod keys;
 pub mod lan;
 pub mod machine;
+mod meter;
 mod network;
 mod node;
 mod objects;
@@ -24,6 +27,7 @@ pub mod place;
 pub mod pod;
 mod process;
 pub mod progress;
+mod quantile;
 mod shape;
 mod table;
 mod up;
@@ -34,6 +38,7 @@ pub use client::{Client, Listener};
 pub use cluster::Cluster;
 pub use init::init;
 pub use machine::Machine;
+pub use meter::{Memory, Usage};
 pub use node::Node;
 pub use objects::Objects;
 pub use place::Place;

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::progress::say;
-use cluster::{Cluster, Family, Place, Shape, build, demo, image, lan, machine};
+use cluster::{Cluster, Family, Place, Shape, bench, build, demo, image, lan, machine};
 
 struct Verb {
     name: &'static str,
@@ -56,6 +56,19 @@ const VERBS: &[Verb] = &[
         arguments: "MACHINE [COMMAND...]",
         does: "a command, or a shell, on a node, or on the machine of the control plane, `control`",
         run: inside,
+    },
+    Verb {
+        name: "bench",
+        arguments: "[ROUNDS]",
+        does: "what pods cost, beside the reference plugins on a cluster of their own; ROUNDS on each",
+        run: |place, words| {
+            let rounds = match words {
+                [] => 1,
+                [word] => word.parse().context("it takes a number of rounds")?,
+                _ => bail!("it takes a number of rounds, and nothing else"),
+            };
+            print(&bench::bench(place, rounds)?)
+        },
     },
     Verb {
         name: "down",
@@ -156,6 +169,13 @@ fn inside(place: &Place, words: &[String]) -> Result<()> {
         None => ("bash", command),
     };
     become_command(machine.command(program)?.args(arguments))
+}
+
+/// The result itself.
+fn print(text: &str) -> Result<()> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("write to standard output")
 }
 
 fn become_command(command: &mut Command) -> Result<()> {

@@ -10,10 +10,7 @@ use anyhow::{Context, Result};
 use rustix::event::{Timespec, poll};
 
 /// Between two questions.
-const REST: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+const REST: Duration = Duration::from_millis(100);
 
 /// What the question gives, as soon as it gives no error.
 ///
@@ -30,6 +27,12 @@ pub fn until<T>(
         if answer.is_ok() || Instant::now() >= deadline {
             return answer.with_context(|| format!("{what}: not so within {within:?}"));
         }
-        poll(&mut [], Some(&REST)).context("rest")?;
+        rest(REST)?;
     }
+}
+
+/// Waits where there is nothing to wait for: between two questions, or for the time of a measurement.
+pub(crate) fn rest(span: Duration) -> Result<()> {
+    let span = Timespec::try_from(span).context("a rest of that length")?;
+    poll(&mut [], Some(&span)).context("rest").map(drop)
 }

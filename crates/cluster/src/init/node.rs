@@ -32,6 +32,8 @@ const PLUGINS: [&str; 6] = [
 ];
 const CONTAINERD: &str = "/etc/containerd/config.toml";
 const BASE_SPEC: &str = "/etc/containerd/base.json";
+/// Where containerd tells its metrics, on the node.
+pub(crate) const METRICS: &str = "127.0.0.1:1338";
 const KUBELET: &str = "/etc/kubernetes/kubelet.yaml";
 const KUBE_PROXY: &str = "/etc/kubernetes/kube-proxy.yaml";
 
@@ -127,7 +129,7 @@ fn containerd(place: &Place, daemons: &mut Daemons<'_>) -> Result<()> {
     let config = format!(
         "version = 3\n\
          [metrics]\n\
-         address = '127.0.0.1:1338'\n\
+         address = '{METRICS}'\n\
          [plugins.'io.containerd.cri.v1.images'.pinned_images]\n\
          sandbox = '{pause}'\n\
          [plugins.'io.containerd.cri.v1.runtime']\n\
