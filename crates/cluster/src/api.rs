@@ -16,7 +16,10 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 
 const JSON: &str = "application/json";
+/// Fields that are named are replaced, all others stay; see RFC 7396.
+const MERGE: &str = "application/merge-patch+json";
 
+pub(crate) const NODES: &str = "/api/v1/nodes";
 pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// The way to the API server of a running cluster.
@@ -112,6 +115,11 @@ impl Talk {
     /// Makes an object below a path of its kind.
     pub(crate) fn create(&mut self, path: &str, object: &Value) -> Result<()> {
         self.ask("POST", path, JSON, Some(object)).map(drop)
+    }
+
+    /// Changes what is named in an object.
+    pub(crate) fn patch(&mut self, path: &str, patch: &Value) -> Result<()> {
+        self.ask("PATCH", path, MERGE, Some(patch)).map(drop)
     }
 
     /// Removes an object, or all that a query selects.

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::progress::say;
-use cluster::{Cluster, Family, Place, Shape, bench, build, demo, image, lan, machine};
+use cluster::{Cluster, Family, Place, Shape, bench, build, demo, image, lan, machine, scale};
 
 struct Verb {
     name: &'static str,
@@ -69,6 +69,12 @@ const VERBS: &[Verb] = &[
             };
             print(&bench::bench(place, rounds)?)
         },
+    },
+    Verb {
+        name: "scale",
+        arguments: "[NODES...] [--pods PODS]",
+        does: "what the agent uses among nodes that exist in the API only; by default 500, then 5000, and 10000 pods",
+        run: measure_scale,
     },
     Verb {
         name: "down",
@@ -169,6 +175,26 @@ fn inside(place: &Place, words: &[String]) -> Result<()> {
         None => ("bash", command),
     };
     become_command(machine.command(program)?.args(arguments))
+}
+
+fn measure_scale(place: &Place, words: &[String]) -> Result<()> {
+    let (mut steps, mut pods) = (Vec::new(), 10_000);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let is_pods = word == "--pods";
+        let word = if is_pods { words.next() } else { Some(word) };
+        let number = word.and_then(|word| word.parse().ok());
+        let number: usize = number.context("it takes numbers of nodes, and --pods and a number")?;
+        if is_pods {
+            pods = number;
+        } else {
+            steps.push(number);
+        }
+    }
+    if steps.is_empty() {
+        steps = vec![500, 5000];
+    }
+    print(&scale::table(&scale::scale(place, &steps, pods)?))
 }
 
 /// The result itself.

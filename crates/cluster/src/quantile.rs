@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// The time that so many hundredths of a sorted list do not exceed.
-pub(crate) fn quantile(sorted: &[Duration], hundredths: usize) -> Duration {
+pub fn quantile(sorted: &[Duration], hundredths: usize) -> Duration {
     let last = sorted.len().saturating_sub(1);
     let place = (sorted.len() * hundredths).div_ceil(100).saturating_sub(1);
     sorted.get(place.min(last)).copied().unwrap_or_default()
