@@ -23,6 +23,7 @@ use go::Go;
 use part::{Part, Step, Verb};
 
 pub(crate) use keep::{IMAGES, share};
+pub(crate) use part::REGRESSION;
 
 /// Builds the named parts, or all but Kubernetes' own tests, unless they are there in this version.
 ///

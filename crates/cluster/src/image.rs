@@ -53,6 +53,10 @@ pub fn others(place: &Place) -> Result<()> {
     let name = name::name(&list, "Agnhost")?;
     let mut tree = recipe::tools()?;
     recipe::agnhost(&mut tree, &agnhost, &share)?;
+    let has_tests = place.program("e2e.test").is_ok();
+    if has_tests {
+        recipe::names(&mut tree, &place.program("coredns")?)?;
+    }
     keep(
         place,
         "agnhost",
@@ -60,13 +64,33 @@ pub fn others(place: &Place) -> Result<()> {
         &tree,
     )?;
 
-    if place.program("e2e.test").is_ok() {
-        let name = name::name(&list, "GlibcDnsTesting")?;
-        let mut tree = recipe::tools()?;
-        recipe::glibc(&mut tree)?;
-        keep(place, "glibc-dns-testing", &image(&name, &[], &[]), &tree)?;
+    if has_tests {
+        tests(place, &list)
+    } else {
+        Ok(())
     }
-    Ok(())
+}
+
+/// The images that only Kubernetes' own tests ask for.
+fn tests(place: &Place, list: &str) -> Result<()> {
+    let name = name::name(list, "GlibcDnsTesting")?;
+    let mut tree = recipe::tools()?;
+    recipe::glibc(&mut tree)?;
+    keep(place, "glibc-dns-testing", &image(&name, &[], &[]), &tree)?;
+
+    let name = name::name(list, "BusyBox")?;
+    let tree = recipe::small()?;
+    keep(place, "busybox", &image(&name, &[], &["sh"]), &tree)?;
+
+    let name = name::name(list, "RegressionIssue74839")?;
+    let program = format!("/{}", build::REGRESSION);
+    let tree = recipe::alone(&program, &place.program(build::REGRESSION)?)?;
+    keep(
+        place,
+        build::REGRESSION,
+        &image(&name, &[&program], &[]),
+        &tree,
+    )
 }
 
 /// Makes Podwire's image of the built programs, unless it is there with the same content.

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::install::{self, Program};
 
-const NEEDED: [Program; 13] = [
+const NEEDED: [Program; 14] = [
     // runc is the one Go program with C in it; the process that holds a pod's namespaces is all C.
     of("gcc", "gcc"),
     of("/usr/include/stdlib.h", "libc6-dev"),
@@ -23,6 +23,7 @@ const NEEDED: [Program; 13] = [
     of("ip", "iproute2"),
     of("nc.openbsd", "netcat-openbsd"),
     of("socat", "socat"),
+    of("wget", "wget"),
 ];
 
 const fn of(name: &'static str, package: &'static str) -> Program {

@@ -1,4 +1,4 @@
-// CoreDNS with the plugins that the cluster's DNS uses. The others bring the libraries of three cloud providers, which take
+// CoreDNS with the plugins that the cluster's DNS uses, and those of Kubernetes' own tests of it. The others bring the libraries of three cloud providers, which take
 // longer to compile than all the rest of it.
 package main
 
@@ -8,7 +8,9 @@ import (
 
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/forward"
 	_ "github.com/coredns/coredns/plugin/health"
+	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
 	_ "github.com/coredns/coredns/plugin/log"
@@ -19,7 +21,8 @@ import (
 func init() {
 	// Who is asked before whom, as in CoreDNS itself.
 	dnsserver.Directives = []string{
-		"reload", "ready", "health", "errors", "log", "loadbalance", "cache", "kubernetes",
+		"reload", "ready", "health", "errors", "log", "loadbalance", "cache", "hosts",
+		"kubernetes", "forward",
 	}
 }
 

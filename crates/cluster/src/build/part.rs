@@ -43,6 +43,9 @@ pub(super) struct Part {
 /// Kubernetes' own tests: not built unless they are named.
 pub(super) const E2E: &str = "e2e";
 
+/// A program of one of these tests, and its image.
+pub(crate) const REGRESSION: &str = "regression-issue-74839";
+
 const KUBERNETES: &str = "k8s.io/kubernetes";
 
 /// All parts. The small ones come first: while they are compiled, the modules of the big ones are fetched.
@@ -155,6 +158,9 @@ fn e2e() -> Part {
     // Runs them, in the version that they were written for.
     let ginkgo = "github.com/onsi/ginkgo/v2/ginkgo".to_owned();
     part.steps.push(into("ginkgo", [ginkgo]));
+    // The one program of an image that is no other's as well.
+    let regression = format!("{KUBERNETES}/test/images/{REGRESSION}");
+    part.steps.push(into(REGRESSION, [regression]));
     part
 }
 

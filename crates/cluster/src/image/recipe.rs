@@ -13,7 +13,7 @@ use super::tree::Tree;
 use crate::process;
 
 /// Called by the tests of pods, and by Kubernetes' own. `nc` is the one whose options these use.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 10] = [
     ("bash", "bash"),
     ("curl", "curl"),
     ("dig", "dig"),
@@ -23,6 +23,8 @@ const TOOLS: [(&str, &str); 9] = [
     ("nc", "nc.openbsd"),
     ("socat", "socat"),
     ("ss", "ss"),
+    // Debian's busybox is static and breaks off where its wget asks for a name.
+    ("wget", "wget"),
 ];
 
 /// A user and a group that one of Kubernetes' tests looks for.
@@ -68,6 +70,20 @@ pub(super) fn agnhost(tree: &mut Tree, program: &Path, share: &Path) -> Result<(
         tree.copy(&format!("/{name}"), &share.join(name), 0o644)?;
     }
     Ok(())
+}
+
+/// Adds the server of names that Kubernetes' tests of DNS start in it.
+pub(super) fn names(tree: &mut Tree, program: &Path) -> Result<()> {
+    tree.program("/coredns", program)
+}
+
+/// A shell, and all that busybox is.
+pub(super) fn small() -> Result<Tree> {
+    let mut tree = Tree::default();
+    tree.directory("/tmp", 0o1777)?;
+    tree.text("/etc/passwd", USERS)?;
+    busybox(&mut tree)?;
+    Ok(tree)
 }
 
 /// Adds what makes it the image that resolves names as glibc does.
