@@ -40,6 +40,7 @@ pub mod watch;
 pub mod wire;
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -109,6 +110,15 @@ impl Lab {
             .addresses(&OUTSIDE_ADDRESSES)
             .forwarding()
             .start()
+    }
+
+    /// A network namespace that somebody else made and keeps: work and programs go there as to any place.
+    pub fn guest(&self, name: &str, network: impl Into<OwnedFd>) -> Arc<Place> {
+        let doors = place::Doors {
+            network: Arc::new(network.into()),
+            mounts: None,
+        };
+        Place::new(&self.book, name, doors)
     }
 
     /// Ends everything now, for whoever cannot wait until it is dropped.

@@ -43,6 +43,23 @@ fn a_node_has_its_own_run_and_etc_cni() -> Result<()> {
 }
 
 #[test]
+fn work_goes_to_a_namespace_that_somebody_else_made() -> Result<()> {
+    Lab::scenario(|lab| {
+        let node = lab.node("one").start()?;
+        let other = Lab::new()?;
+        let door = node.run(|| fs::File::open("/proc/thread-self/ns/net"))?;
+        let inode = door.metadata()?.ino();
+        let guest = other.guest("one's network", door);
+        let own = || -> Result<u64> { Ok(fs::metadata("/proc/thread-self/ns/net")?.ino()) };
+        assert_eq!(guest.attempt(own)?, inode);
+        other.close();
+        assert!(guest.attempt(own).is_err(), "its laboratory has ended");
+        assert_eq!(node.attempt(own)?, inode, "the node lives on");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_node_and_a_pod_are_seen_by_programs_as_by_code() -> Result<()> {
     Lab::scenario(|lab| {
         let node = lab.node("one").start()?;
