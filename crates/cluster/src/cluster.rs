@@ -17,13 +17,15 @@ use crate::keys::{ADMIN, Keys};
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::process::{feed, run};
-use crate::{Place, Shape, lan, up, wait};
+use crate::{Place, Shape, lan, network, up, wait};
 
 /// A cluster that is up, as far as its tests have left it so.
 #[derive(Debug)]
 pub struct Cluster {
     place: Place,
     shape: Shape,
+    /// Its nodes: those of its shape, until one is added or removed.
+    names: Vec<String>,
     /// Nobody else changes it while this is open.
     _lock: Option<File>,
 }
@@ -45,9 +47,8 @@ impl Cluster {
         let lock = lock(place)?;
         up::up(place, *shape)?;
         Ok(Self {
-            place: place.clone(),
-            shape: *shape,
             _lock: Some(lock),
+            ..Self::begun(place, *shape)
         })
     }
 
@@ -60,6 +61,7 @@ impl Cluster {
         let cluster = Self {
             place: place.clone(),
             shape: shape(place)?,
+            names: names(place)?,
             _lock: None,
         };
         ensure!(cluster.outside().is_on(), NOT_UP);
@@ -71,6 +73,7 @@ impl Cluster {
         Self {
             place: place.clone(),
             shape,
+            names: shape.names(),
             _lock: None,
         }
     }
@@ -96,8 +99,10 @@ impl Cluster {
 
     /// Its nodes, also those that are off.
     pub fn nodes(&self) -> Vec<Node<'_>> {
-        let names = self.shape.names();
-        names.iter().map(|name| Node::new(self, name)).collect()
+        self.names
+            .iter()
+            .map(|name| Node::new(self, name))
+            .collect()
     }
 
     /// A node by its name.
@@ -105,13 +110,46 @@ impl Cluster {
     /// # Errors
     /// When there is no such node.
     pub fn node(&self, name: &str) -> Result<Node<'_>> {
-        let names = self.shape.names();
         ensure!(
-            names.iter().any(|known| known == name),
+            self.names.iter().any(|known| known == name),
             "there is no node {name:?}, only {}",
-            names.join(", ")
+            self.names.join(", ")
         );
         Ok(Node::new(self, name))
+    }
+
+    /// Adds a node, `worker` and a number, and waits until it is Ready. With pod ranges it gets these, as a cloud's
+    /// controller would give them; without, the controller manager's next.
+    ///
+    /// # Errors
+    /// When there is such a node already, or it is not Ready in time.
+    pub fn add_node(&mut self, name: &str, ranges: &[String]) -> Result<()> {
+        ensure!(
+            !self.names.iter().any(|known| known == name),
+            "there is a node {name:?} already"
+        );
+        self.names.push(name.to_owned());
+        note(&self.place, &self.names)?;
+        up::add(self, name, ranges)
+    }
+
+    /// Removes a node as its owner does who has destroyed the machine: no drain, no disk left, then its object. Its pods
+    /// stay in the API until the controllers find out.
+    ///
+    /// # Errors
+    /// When there is no such node, or something of it cannot be removed.
+    pub fn remove_node(&mut self, name: &str) -> Result<()> {
+        up::remove(self, name)?;
+        self.names.retain(|known| known != name);
+        note(&self.place, &self.names)
+    }
+
+    /// Podwire's manifest as it is applied here: deploy/podwire.yaml with the lines that a user changes.
+    ///
+    /// # Errors
+    /// When it has no such lines.
+    pub fn manifest(&self) -> Result<String> {
+        network::manifest(self)
     }
 
     /// A machine on the LAN that is no node: the control plane's.
@@ -145,6 +183,15 @@ impl Cluster {
     pub fn apply(&self, yaml: &str) -> Result<()> {
         let mut command = self.kubectl_command()?;
         feed(command.args(["apply", "-f", "-"]), yaml).map(drop)
+    }
+
+    /// `kubectl delete` of these objects; waits until they are gone.
+    ///
+    /// # Errors
+    /// When one is not there or does not go, with what kubectl said.
+    pub fn delete(&self, yaml: &str) -> Result<()> {
+        let mut command = self.kubectl_command()?;
+        feed(command.args(["delete", "--timeout=120s", "-f", "-"]), yaml).map(drop)
     }
 
     /// `kubectl get` of these, as JSON.
@@ -215,6 +262,17 @@ const EXPLAINED_LINES: usize = 30;
 pub(crate) fn shape(place: &Place) -> Result<Shape> {
     let text = fs::read_to_string(place.run().join("shape")).context(NOT_UP)?;
     Shape::parse(text.split_whitespace())
+}
+
+/// The nodes of the cluster in a place.
+pub(crate) fn names(place: &Place) -> Result<Vec<String>> {
+    let text = fs::read_to_string(place.run().join("nodes")).context(NOT_UP)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// Remembers the nodes for [`names`].
+pub(crate) fn note(place: &Place, names: &[String]) -> Result<()> {
+    fs::write(place.run().join("nodes"), names.join("\n")).context("note the nodes")
 }
 
 fn be_root() -> Result<()> {

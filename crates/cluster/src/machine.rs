@@ -200,6 +200,21 @@ impl Machine {
         Ok(numbers)
     }
 
+    /// The network namespace of this name, `net:[NUMBER]`, of a process on it.
+    ///
+    /// # Errors
+    /// When no process is in it.
+    pub fn network(&self, name: &Path) -> Result<File> {
+        let inside = PathBuf::from(format!("/proc/{}/root/proc", self.pid()?));
+        let entries = fs::read_dir(&inside)
+            .with_context(|| format!("look at the processes of {}", self.name))?;
+        let mut doors = entries.filter_map(|entry| Some(entry.ok()?.path().join("ns/net")));
+        let door = doors.find(|door| fs::read_link(door).is_ok_and(|target| target == name));
+        let door =
+            door.with_context(|| format!("no process of {} is in {}", self.name, name.display()))?;
+        File::open(&door).with_context(|| format!("open {}", door.display()))
+    }
+
     /// Kills all processes of a program at once, as `kill -9` does.
     ///
     /// # Errors

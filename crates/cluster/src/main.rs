@@ -163,7 +163,12 @@ fn inside(place: &Place, words: &[String]) -> Result<()> {
         bail!(
             "which machine? One of {}, {}",
             lan::CONTROL,
-            cluster.shape().names().join(", ")
+            cluster
+                .nodes()
+                .iter()
+                .map(|node| node.name())
+                .collect::<Vec<_>>()
+                .join(", ")
         );
     };
     let machine = match name.as_str() {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::lan;
-use crate::process::feed;
+use crate::process::{feed, run};
 use crate::shape::Network;
 
 /// Controller manager's range allocator needs no longer, also while everything starts.
@@ -81,6 +81,16 @@ pub(crate) fn connect(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Takes the control plane's routes to a node away.
+pub(crate) fn disconnect(cluster: &Cluster, node: &str) -> Result<()> {
+    for gateway in lan::addresses(node, cluster.shape().family)? {
+        let family = if gateway.is_ipv4() { "-4" } else { "-6" };
+        let mut ip = cluster.outside().in_network(Path::new("ip"))?;
+        run(ip.args([family, "route", "flush", "via", &gateway.to_string()]))?;
+    }
+    Ok(())
+}
+
 fn ranges(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
     let text = cluster.kubectl(&["get", "node", node, "-o", "jsonpath={.spec.podCIDRs[*]}"])?;
     let ranges: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
@@ -108,7 +118,7 @@ fn conflist(ranges: &[String]) -> String {
 }
 
 /// deploy/podwire.yaml with its two optional lines, which a user takes the comment sign from.
-fn manifest(cluster: &Cluster) -> Result<String> {
+pub(crate) fn manifest(cluster: &Cluster) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/podwire.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let family = cluster.shape().family;

@@ -2,7 +2,9 @@
 //!
 //! They are made by the API, so what they show is what a user's pods get. The image has a shell, curl, dig and more besides.
 
+use std::fs::File;
 use std::net::IpAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -122,6 +124,15 @@ impl Pod {
         let mut arguments = vec!["exec", &self.name, "--"];
         arguments.extend(words);
         cluster.kubectl(&arguments)
+    }
+
+    /// Its network namespace, for work inside it with programs of the caller.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn network(&self, cluster: &Cluster) -> Result<File> {
+        let name = self.run(cluster, &["readlink", "/proc/self/ns/net"])?;
+        cluster.node(&self.node)?.network(Path::new(&name))
     }
 
     /// What a URL answers to it, within three seconds.

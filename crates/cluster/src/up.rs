@@ -7,8 +7,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
-use crate::cluster::{Cluster, shape};
+use crate::cluster::{Cluster, names, note, shape};
 use crate::keys::Keys;
 use crate::machine::Machine;
 use crate::progress;
@@ -49,7 +50,9 @@ pub(crate) fn up(place: &Place, asked: Shape) -> Result<()> {
         image::podwire(place)?;
     }
     let cluster = Cluster::begun(place, asked);
-    let is_same = shape(place).is_ok_and(|running| running == asked);
+    // A test that failed may have left other nodes than those of the shape.
+    let is_same = shape(place).is_ok_and(|running| running == asked)
+        && names(place).is_ok_and(|names| names == asked.names());
     if is_same && place.run().join(COMPLETE).exists() && cluster.outside().is_on() {
         return take(&cluster);
     }
@@ -78,6 +81,34 @@ pub(crate) fn down(place: &Place) -> Result<()> {
     fs::remove_dir_all(&run).with_context(|| format!("remove {}", run.display()))
 }
 
+/// Brings a node that the cluster lists already.
+pub(crate) fn add(cluster: &Cluster, name: &str, ranges: &[String]) -> Result<()> {
+    Keys::of(cluster.place()).node(name, cluster.shape().family)?;
+    if let Some(first) = ranges.first() {
+        let spec = json!({"podCIDR": first, "podCIDRs": ranges});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec});
+        cluster.apply(&object.to_string())?;
+    }
+    let node = cluster.node(name)?;
+    node.start()?;
+    import::import(cluster)?;
+    network::connect(cluster)?;
+    cluster.until(NODES_WITHIN, &format!("{name} is Ready"), || {
+        node.is_ready_in_this_life()
+    })
+}
+
+/// Destroys a node and what the API knows of it.
+pub(crate) fn remove(cluster: &Cluster, name: &str) -> Result<()> {
+    let node = cluster.node(name)?;
+    node.power_off()?;
+    let disk = node.folder();
+    fs::remove_dir_all(&disk).with_context(|| format!("remove {}", disk.display()))?;
+    cluster.kubectl(&["delete", "node", name, "--timeout=60s"])?;
+    network::disconnect(cluster, name)
+}
+
 /// The running cluster with all nodes on.
 fn take(cluster: &Cluster) -> Result<()> {
     for node in cluster.nodes() {
@@ -98,6 +129,7 @@ fn make(cluster: &Cluster) -> Result<()> {
     let run = place.run();
     fs::create_dir_all(run.join("log")).with_context(|| format!("make {}", run.display()))?;
     fs::write(run.join("shape"), asked.to_string()).context("note the shape")?;
+    note(place, &asked.names())?;
     let keys = Keys::of(place);
     keys.make(asked.family)?;
     cluster.outside().start()?;

@@ -34,6 +34,8 @@ const CONTAINERD: &str = "/etc/containerd/config.toml";
 const BASE_SPEC: &str = "/etc/containerd/base.json";
 /// Where containerd tells its metrics, on the node.
 pub(crate) const METRICS: &str = "127.0.0.1:1338";
+/// kubeadm's.
+const STATIC_PODS: &str = "/etc/kubernetes/manifests";
 const KUBELET: &str = "/etc/kubernetes/kubelet.yaml";
 const KUBE_PROXY: &str = "/etc/kubernetes/kube-proxy.yaml";
 
@@ -87,7 +89,7 @@ fn identity(machine: &Machine, shape: Shape) -> Result<()> {
     configure("/etc/resolv.conf", "")?;
     let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
     configure("/etc/machine-id", &format!("{digits:0<32}\n"))?;
-    for folder in ["/etc/cni/net.d", "/etc/containerd", "/etc/kubernetes"] {
+    for folder in ["/etc/cni/net.d", "/etc/containerd", STATIC_PODS] {
         fs::create_dir_all(folder).with_context(|| format!("make {folder}"))?;
     }
     Ok(())
@@ -175,6 +177,7 @@ fn kubelet(
         },
         "authorization": {"mode": "Webhook"},
         "failSwapOn": false,
+        "staticPodPath": STATIC_PODS,
         // The disk is the machine's, and its being full says nothing about a node.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {
@@ -184,6 +187,8 @@ fn kubelet(
         // Its default is below /usr, which is read-only.
         "volumePluginDir": "/var/lib/kubelet/volumeplugins",
         "maxPods": 250,
+        // What a test kills again and again would otherwise rest for up to five minutes.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,
     });
