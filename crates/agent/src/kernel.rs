@@ -167,12 +167,12 @@ impl Owner {
                 have.sysctls.insert(key, value);
             }
         }
-        self.observe_pods(&mut have)?;
+        self.observe_pods(cluster, &mut have)?;
         Ok(have)
     }
 
     /// All networks', not only the cluster's: a range is not given up while anybody's pod lives in it.
-    fn observe_pods(&self, have: &mut HostState) -> Result<(), Error> {
+    fn observe_pods(&self, cluster: &Cluster, have: &mut HostState) -> Result<(), Error> {
         for network in Store::networks(&self.run)? {
             let Some(store) = Store::existing(&self.run, &network)? else {
                 continue;
@@ -181,8 +181,11 @@ impl Owner {
                 let Some(attachment) = store.peek(&name)? else {
                     continue;
                 };
-                have.inhabited
-                    .extend(attachment.addresses.iter().map(|a| a.range));
+                let ranges = || attachment.addresses.iter().map(|address| address.range);
+                have.inhabited.extend(ranges());
+                if network == cluster.network {
+                    have.peopled.extend(ranges());
+                }
                 if let Mode::Bridge(bridge) = &attachment.mode {
                     have.bridges.insert(bridge.clone());
                 }

@@ -37,6 +37,8 @@ pub struct HostState {
     pub generation: u32,
     /// Ranges that attachments on this node hold addresses of.
     pub inhabited: BTreeSet<PodRange>,
+    /// Those of them that hold pods of the cluster's network.
+    pub peopled: BTreeSet<PodRange>,
     /// Bridges that attachments on this node are ports of.
     pub bridges: BTreeSet<IfName>,
     /// Attachments on this node that have host ports.

@@ -92,6 +92,7 @@ pub fn plan(cluster: &Cluster, own: &NodeName, have: &HostState) -> Plan {
     plan.changes
         .extend(diff::table(&table, have.table.as_ref()));
     firewalls(&table, have, &mut plan);
+    plan.findings.extend(cut_off(me, have));
     // Whoever asked for a port while the table was gone would be led nowhere for ever.
     let held = have.table.as_ref().map(|table| &table.elements);
     plan.changes
@@ -138,6 +139,27 @@ fn own_ranges(me: &Node, have: &HostState) -> Vec<PodRange> {
         .filter(|range| !me.ranges.contains(range));
     ranges.extend(others);
     ranges
+}
+
+/// Pods in ranges that the cluster no longer knows as this node's: they live on, but the others send nothing here. A node
+/// that has no range at the moment may get the old one again.
+fn cut_off(me: &Node, have: &HostState) -> Option<Finding> {
+    let is_known = |range: &&PodRange| {
+        let mut own = me.ranges.iter();
+        own.any(|own| own.net().contains(&range.net()))
+    };
+    let lost = have.peopled.iter().filter(|range| !is_known(range));
+    let lost: Vec<String> = lost.map(|range| format!("{range}")).collect();
+    if lost.is_empty() || me.ranges.is_empty() {
+        return None;
+    }
+    Some(Finding {
+        what: format!(
+            "pods have addresses of {}, which the cluster does not know as this node's: other nodes do not reach them",
+            lost.join(" and ")
+        ),
+        hint: "delete these pods, so that new ones get an address of the node's range; podwire status lists them".into(),
+    })
 }
 
 /// Own ranges that the kernel remembers: each has its unreachable route.

@@ -114,6 +114,10 @@ fn read(host: &mut HostState, words: &[&str]) -> Option<()> {
         ["inhabited", range] => {
             host.inhabited.insert(PodRange::parse(range).ok()?);
         }
+        ["peopled", range] => {
+            host.inhabited.insert(PodRange::parse(range).ok()?);
+            host.peopled.insert(PodRange::parse(range).ok()?);
+        }
         ["bridge", bridge] => {
             host.bridges.insert(dev(bridge));
         }

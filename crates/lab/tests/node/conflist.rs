@@ -145,6 +145,14 @@ fn another_own_range_makes_another_conflist_and_pods_of_the_old_one_talk_on() ->
                 && !fault.contains("to pod on the other host at 10.244.0.2")
         });
         ensure!(faults.is_empty(), "{old}: {}", faults.join("\n"));
+        scene.agents[0].status(SOON, "status names the old range", |status| {
+            findings(status).contains("pods have addresses of 10.244.0.0/24, which")
+        })?;
+        let side = &scene.site.sides[0];
+        side.detach(&scene.programs, scene.mode, &side.pods[0])?;
+        scene.agents[0].status(SOON, "nobody is cut off", |status| {
+            findings(status).is_empty()
+        })?;
         Ok(())
     })
 }

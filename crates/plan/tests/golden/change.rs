@@ -70,6 +70,36 @@ fn an_own_range_that_a_pod_lives_in_is_served_on() {
 }
 
 #[test]
+fn pods_of_the_network_in_a_range_that_is_not_the_nodes_any_more_are_named() {
+    let said = |nodes: &str, what: &str| {
+        let plan = plan(&cluster(PODS, nodes), &with(before(), what));
+        let lines = plan
+            .findings
+            .iter()
+            .map(|finding| format!("{}\n{}", finding.what, finding.hint));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_snapshot!(said(MOVED, "peopled 10.244.0.0/24"), @r"
+    pods have addresses of 10.244.0.0/24, which the cluster does not know as this node's: other nodes do not reach them
+    delete these pods, so that new ones get an address of the node's range; podwire status lists them
+    ");
+    assert_eq!(
+        said(MOVED, "inhabited 10.244.0.0/24"),
+        "",
+        "of another network"
+    );
+    let wider = MOVED.replace("10.244.7.0/24", "10.244.0.0/23");
+    let wider = wider.replace("10.244.1.0/24", "10.244.2.0/24");
+    assert_eq!(said(&wider, "peopled 10.244.0.0/24"), "", "still reached");
+    let waiting = MOVED.replace("10.244.7.0/24", "");
+    assert_eq!(
+        said(&waiting, "peopled 10.244.0.0/24"),
+        "",
+        "may get it again"
+    );
+}
+
+#[test]
 fn an_old_range_outside_of_the_network_stays_a_pod_range_while_it_is_lived_in() {
     let have = with(before(), "inhabited 10.244.0.0/24");
     let elsewhere = cluster(
