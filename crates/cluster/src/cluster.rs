@@ -24,8 +24,6 @@ use crate::{Place, Shape, lan, network, up, wait};
 pub struct Cluster {
     place: Place,
     shape: Shape,
-    /// Its nodes: those of its shape, until one is added or removed.
-    names: Vec<String>,
     /// Nobody else changes it while this is open.
     _lock: Option<File>,
 }
@@ -47,8 +45,9 @@ impl Cluster {
         let lock = lock(place)?;
         up::up(place, *shape)?;
         Ok(Self {
+            place: place.clone(),
+            shape: *shape,
             _lock: Some(lock),
-            ..Self::begun(place, *shape)
         })
     }
 
@@ -61,7 +60,6 @@ impl Cluster {
         let cluster = Self {
             place: place.clone(),
             shape: shape(place)?,
-            names: names(place)?,
             _lock: None,
         };
         ensure!(cluster.outside().is_on(), NOT_UP);
@@ -73,7 +71,6 @@ impl Cluster {
         Self {
             place: place.clone(),
             shape,
-            names: shape.names(),
             _lock: None,
         }
     }
@@ -99,7 +96,7 @@ impl Cluster {
 
     /// Its nodes, also those that are off.
     pub fn nodes(&self) -> Vec<Node<'_>> {
-        self.names
+        names(&self.place, &self.shape)
             .iter()
             .map(|name| Node::new(self, name))
             .collect()
@@ -110,10 +107,11 @@ impl Cluster {
     /// # Errors
     /// When there is no such node.
     pub fn node(&self, name: &str) -> Result<Node<'_>> {
+        let names = names(&self.place, &self.shape);
         ensure!(
-            self.names.iter().any(|known| known == name),
+            names.iter().any(|known| known == name),
             "there is no node {name:?}, only {}",
-            self.names.join(", ")
+            names.join(", ")
         );
         Ok(Node::new(self, name))
     }
@@ -123,13 +121,14 @@ impl Cluster {
     ///
     /// # Errors
     /// When there is such a node already, or it is not Ready in time.
-    pub fn add_node(&mut self, name: &str, ranges: &[String]) -> Result<()> {
+    pub fn add_node(&self, name: &str, ranges: &[String]) -> Result<()> {
+        let mut names = names(&self.place, &self.shape);
         ensure!(
-            !self.names.iter().any(|known| known == name),
+            !names.iter().any(|known| known == name),
             "there is a node {name:?} already"
         );
-        self.names.push(name.to_owned());
-        note(&self.place, &self.names)?;
+        names.push(name.to_owned());
+        note(&self.place, &names)?;
         up::add(self, name, ranges)
     }
 
@@ -138,10 +137,11 @@ impl Cluster {
     ///
     /// # Errors
     /// When there is no such node, or something of it cannot be removed.
-    pub fn remove_node(&mut self, name: &str) -> Result<()> {
+    pub fn remove_node(&self, name: &str) -> Result<()> {
         up::remove(self, name)?;
-        self.names.retain(|known| known != name);
-        note(&self.place, &self.names)
+        let mut names = names(&self.place, &self.shape);
+        names.retain(|known| known != name);
+        note(&self.place, &names)
     }
 
     /// Podwire's manifest as it is applied here: deploy/podwire.yaml with the lines that a user changes.
@@ -264,14 +264,16 @@ pub(crate) fn shape(place: &Place) -> Result<Shape> {
     Shape::parse(text.split_whitespace())
 }
 
-/// The nodes of the cluster in a place.
-pub(crate) fn names(place: &Place) -> Result<Vec<String>> {
-    let text = fs::read_to_string(place.run().join("nodes")).context(NOT_UP)?;
-    Ok(text.lines().map(str::to_owned).collect())
+/// The nodes of the cluster in a place: those of its shape, until one is added or removed.
+pub(crate) fn names(place: &Place, shape: &Shape) -> Vec<String> {
+    match fs::read_to_string(place.run().join("nodes")) {
+        Ok(text) => text.lines().map(str::to_owned).collect(),
+        Err(_) => shape.names(),
+    }
 }
 
-/// Remembers the nodes for [`names`].
-pub(crate) fn note(place: &Place, names: &[String]) -> Result<()> {
+/// Remembers the nodes.
+fn note(place: &Place, names: &[String]) -> Result<()> {
     fs::write(place.run().join("nodes"), names.join("\n")).context("note the nodes")
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::cluster::{Cluster, names, note, shape};
+use crate::cluster::{Cluster, names, shape};
 use crate::keys::Keys;
 use crate::machine::Machine;
 use crate::progress;
@@ -51,8 +51,8 @@ pub(crate) fn up(place: &Place, asked: Shape) -> Result<()> {
     }
     let cluster = Cluster::begun(place, asked);
     // A test that failed may have left other nodes than those of the shape.
-    let is_same = shape(place).is_ok_and(|running| running == asked)
-        && names(place).is_ok_and(|names| names == asked.names());
+    let is_same =
+        shape(place).is_ok_and(|running| running == asked) && names(place, &asked) == asked.names();
     if is_same && place.run().join(COMPLETE).exists() && cluster.outside().is_on() {
         return take(&cluster);
     }
@@ -129,7 +129,6 @@ fn make(cluster: &Cluster) -> Result<()> {
     let run = place.run();
     fs::create_dir_all(run.join("log")).with_context(|| format!("make {}", run.display()))?;
     fs::write(run.join("shape"), asked.to_string()).context("note the shape")?;
-    note(place, &asked.names())?;
     let keys = Keys::of(place);
     keys.make(asked.family)?;
     cluster.outside().start()?;
