@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod endure;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod up;

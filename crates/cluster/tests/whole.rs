@@ -1,5 +1,7 @@
-//! What takes long and tells little that CI's tests do not: the same scenarios on clusters of other shapes, and the budgets.
+//! What takes long and tells little that CI's tests do not: more of the same scenarios, clusters of other shapes, and the
+//! budgets.
 
+mod endure;
 mod scale;
 mod services;
 mod up;

@@ -1,0 +1,9 @@
+//! What a pod network has to endure, beyond what CI sees.
+
+mod agent;
+mod api;
+mod churn;
+mod daemons;
+mod nodes;
+mod removal;
+mod statics;
