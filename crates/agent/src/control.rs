@@ -3,6 +3,7 @@
 //! A round ends when a look at the node finds nothing more to do, or something cannot be done. The conflist, which tells the
 //! runtime that pods may come, is written only then. What a round came to decides when the next one begins (`pace`).
 
+mod mend;
 mod sweeps;
 mod told;
 
@@ -130,7 +131,7 @@ impl Control {
             };
             let mut plan = plan(&cluster, &self.status.node, &have);
             if is_remembered {
-                only_mend(&mut plan);
+                mend::only(&mut plan);
             }
             debug!(
                 "look {look}: ruleset generation {}, {} changes",
@@ -323,11 +324,4 @@ impl Control {
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
-}
-
-/// Of a cluster that may be out of date: what it has is put back, what it does not know stays, and no runtime is told that pods
-/// may come.
-fn only_mend(plan: &mut Plan) {
-    plan.changes.retain(|change| !change.takes_away());
-    plan.conflist = None;
 }
