@@ -17,7 +17,7 @@ use crate::test::run_and_count;
 use crate::{dist, workspace};
 
 /// Verbs that bring Podwire to a cluster.
-const BRING_PODWIRE: [&str; 5] = ["up", "demo", "bench", "scale", TEST];
+const BRING_PODWIRE: [&str; 6] = ["up", "demo", "bench", "conformance", "scale", TEST];
 const TEST: &str = "test";
 /// Leaves the cluster up behind the tests.
 const KEEP: &str = "--keep";

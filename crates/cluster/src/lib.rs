@@ -11,6 +11,7 @@ pub mod build;
 mod cgroup;
 pub mod client;
 mod cluster;
+pub mod conformance;
 pub mod demo;
 mod dns;
 mod fill;

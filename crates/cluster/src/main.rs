@@ -11,7 +11,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::progress::say;
-use cluster::{Cluster, Family, Place, Shape, bench, build, demo, image, lan, machine, scale};
+use cluster::{
+    Cluster, Family, Place, Shape, bench, build, conformance, demo, image, lan, machine, scale,
+};
 
 struct Verb {
     name: &'static str,
@@ -68,6 +70,16 @@ const VERBS: &[Verb] = &[
                 _ => bail!("it takes a number of rounds, and nothing else"),
             };
             print(&bench::bench(place, rounds)?)
+        },
+    },
+    Verb {
+        name: "conformance",
+        arguments: "[FOCUS] | --left-out",
+        does: "upstream's cases of the network, all or those with FOCUS in their names; what of them is not run",
+        run: |place, words| match words {
+            [] => conformance::conformance(place, ""),
+            [word] if word == "--left-out" => print(&conformance::left_out(place)?),
+            _ => conformance::conformance(place, &words.join(" ")),
         },
     },
     Verb {
