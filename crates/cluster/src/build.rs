@@ -23,7 +23,7 @@ use go::Go;
 use part::{Part, Step, Verb};
 
 pub(crate) use keep::{IMAGES, share};
-pub(crate) use part::REGRESSION;
+pub(crate) use part::{COREDNS, E2E, KUBERNETES, REGRESSION};
 
 /// Builds the named parts, or all but Kubernetes' own tests, unless they are there in this version.
 ///
@@ -45,6 +45,12 @@ pub fn build(place: &Place, names: &[String]) -> Result<()> {
     in_turn(place, &go, &lacking)?;
     say(format!("all in {} s", begin.elapsed().as_secs()));
     Ok(())
+}
+
+/// Whether the named part is there as a whole, as this version has it; a file of it may be left from another.
+pub(crate) fn holds(place: &Place, name: &str) -> bool {
+    let mut parts = part::parts().into_iter();
+    parts.any(|part| part.name == name && stamp::holds(place, &part))
 }
 
 /// Two hands: one fetches and goes ahead, one compiles.
@@ -78,7 +84,7 @@ fn chosen(names: &[String]) -> Result<Vec<Part>> {
     }
     parts.retain(|part| {
         let is_named = names.iter().any(|name| name == part.name);
-        is_named || names.is_empty() && part.name != part::E2E
+        is_named || names.is_empty() && part.name != E2E
     });
     Ok(parts)
 }
@@ -162,6 +168,16 @@ fn words(step: &Step) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_which_only_a_file_is_left_is_not_there() {
+        let root = std::env::temp_dir().join(format!("cluster-left-{}", std::process::id()));
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::write(root.join("bin/e2e.test"), "").unwrap();
+        let there = holds(&Place::at(&root), E2E);
+        fs::remove_dir_all(&root).unwrap();
+        assert!(!there);
+    }
 
     fn names(asked: &[&str]) -> Vec<&'static str> {
         let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();

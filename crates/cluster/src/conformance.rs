@@ -9,6 +9,7 @@ mod page;
 mod report;
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::cluster::Cluster;
 use crate::keys::{ADMIN, Keys};
 use crate::progress::say;
-use crate::{MASTER, Place, Shape};
+use crate::{MASTER, Place, Shape, build};
 
 use report::{Case, State};
 
@@ -239,10 +240,12 @@ fn ginkgo(cluster: &Cluster, cases: &[&str], at_once: usize) -> Result<Vec<Case>
     report::read(&file).with_context(|| format!("ginkgo told nothing; see {}", log.display()))
 }
 
-fn program(place: &Place, name: &str) -> Result<std::path::PathBuf> {
-    place
-        .program(name)
-        .context("upstream's suite is built by: cargo xtask cluster build e2e")
+fn program(place: &Place, name: &str) -> Result<PathBuf> {
+    ensure!(
+        build::holds(place, build::E2E) && build::holds(place, build::COREDNS),
+        "upstream's suite is not built in this version; type: cargo xtask cluster build coredns e2e"
+    );
+    place.program(name)
 }
 
 /// A text that stands for itself in a regular expression.

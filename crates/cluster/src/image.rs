@@ -33,15 +33,16 @@ const COREDNS: &str = "cluster.test/coredns";
 /// # Errors
 /// When a program of the machine is missing, with the command that brings it.
 pub fn others(place: &Place) -> Result<()> {
-    if let Ok(program) = place.program("coredns") {
+    let has_names = build::holds(place, build::COREDNS);
+    if has_names {
         let name = format!("{COREDNS}:{}", version::COREDNS);
-        let tree = recipe::alone("/coredns", &program)?;
+        let tree = recipe::alone("/coredns", &place.program("coredns")?)?;
         keep(place, "coredns", &image(&name, &["/coredns"], &[]), &tree)?;
     }
-    // Built with Kubernetes, as is the list of names.
-    let (Ok(pause), Ok(agnhost)) = (place.program("pause"), place.program("agnhost")) else {
+    if !build::holds(place, build::KUBERNETES) {
         return Ok(());
-    };
+    }
+    let (pause, agnhost) = (place.program("pause")?, place.program("agnhost")?);
     let share = build::share(place);
     let list = share.join(build::IMAGES);
     let list = fs::read_to_string(&list).with_context(|| format!("read {}", list.display()))?;
@@ -53,7 +54,8 @@ pub fn others(place: &Place) -> Result<()> {
     let name = name::name(&list, "Agnhost")?;
     let mut tree = recipe::tools()?;
     recipe::agnhost(&mut tree, &agnhost, &share)?;
-    let has_tests = place.program("e2e.test").is_ok();
+    // They ask this image for names as well.
+    let has_tests = has_names && build::holds(place, build::E2E);
     if has_tests {
         recipe::names(&mut tree, &place.program("coredns")?)?;
     }

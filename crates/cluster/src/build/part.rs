@@ -41,12 +41,18 @@ pub(super) struct Part {
 }
 
 /// Kubernetes' own tests: not built unless they are named.
-pub(super) const E2E: &str = "e2e";
+pub(crate) const E2E: &str = "e2e";
+
+/// The servers, and what pods run.
+pub(crate) const KUBERNETES: &str = "kubernetes";
+
+/// The server of the cluster's names.
+pub(crate) const COREDNS: &str = "coredns";
 
 /// A program of one of these tests, and its image.
 pub(crate) const REGRESSION: &str = "regression-issue-74839";
 
-const KUBERNETES: &str = "k8s.io/kubernetes";
+const KUBERNETES_MODULE: &str = "k8s.io/kubernetes";
 
 /// All parts. The small ones come first: while they are compiled, the modules of the big ones are fetched.
 pub(super) fn parts() -> Vec<Part> {
@@ -69,7 +75,7 @@ impl Part {
     }
 
     pub(super) fn is_kubernetes(&self) -> bool {
-        self.module == KUBERNETES
+        self.module == KUBERNETES_MODULE
     }
 }
 
@@ -130,10 +136,10 @@ fn kubernetes() -> Part {
     ];
     let mut step = into(
         "",
-        packages.map(|package| format!("{KUBERNETES}/{package}")),
+        packages.map(|package| format!("{KUBERNETES_MODULE}/{package}")),
     );
     step.link = kubernetes_version();
-    let mut part = one("kubernetes", KUBERNETES, &kubernetes_tag(), step);
+    let mut part = one(KUBERNETES, KUBERNETES_MODULE, &kubernetes_tag(), step);
     part.kept = &super::keep::FILES;
     part
 }
@@ -141,7 +147,7 @@ fn kubernetes() -> Part {
 fn coredns() -> Part {
     const MODULE: &str = "github.com/coredns/coredns";
     let mut part = one(
-        "coredns",
+        COREDNS,
         MODULE,
         version::COREDNS,
         into("coredns", [".".to_owned()]),
@@ -151,15 +157,15 @@ fn coredns() -> Part {
 }
 
 fn e2e() -> Part {
-    let mut tests = into("e2e.test", [format!("{KUBERNETES}/test/e2e")]);
+    let mut tests = into("e2e.test", [format!("{KUBERNETES_MODULE}/test/e2e")]);
     tests.verb = Verb::Tests;
     tests.link = kubernetes_version();
-    let mut part = one(E2E, KUBERNETES, &kubernetes_tag(), tests);
+    let mut part = one(E2E, KUBERNETES_MODULE, &kubernetes_tag(), tests);
     // Runs them, in the version that they were written for.
     let ginkgo = "github.com/onsi/ginkgo/v2/ginkgo".to_owned();
     part.steps.push(into("ginkgo", [ginkgo]));
     // The one program of an image that is no other's as well.
-    let regression = format!("{KUBERNETES}/test/images/{REGRESSION}");
+    let regression = format!("{KUBERNETES_MODULE}/test/images/{REGRESSION}");
     part.steps.push(into(REGRESSION, [regression]));
     part
 }
