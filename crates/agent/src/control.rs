@@ -11,7 +11,7 @@ pub(crate) use told::line;
 
 use crate::kernel::Kernel;
 use crate::metrics::{Round, kind};
-use crate::pace::{Outcome, Pace};
+use crate::pace::{Outcome, Pace, RESYNC};
 use crate::report::Report;
 use crate::source::{Reading, Source};
 use crate::verdict::Health;
@@ -55,6 +55,8 @@ pub(crate) struct Control {
     ready: bool,
     /// Whether the last round found nothing more to do.
     settled: bool,
+    /// When the kernel was last asked for every node how it reaches it; none if it is to be asked again.
+    asked: Option<Duration>,
 }
 
 impl Control {
@@ -92,6 +94,7 @@ impl Control {
             started: Instant::now(),
             ready: false,
             settled: false,
+            asked: None,
         })
     }
 
@@ -103,6 +106,9 @@ impl Control {
             self.pace.begin();
             let (outcome, findings) = self.round().await?;
             self.pace.end(self.now(), outcome);
+            if outcome == Outcome::Failed {
+                self.asked = None;
+            }
             self.vitals.metrics.round(Round {
                 outcome,
                 took: self.now().saturating_sub(began),
@@ -124,8 +130,10 @@ impl Control {
         };
         self.settled = false;
         let is_remembered = self.source.is_remembered();
+        let fresh = self.ways_are_old();
         for look in 1..=LOOKS {
-            let have = match self.kernel.observe(&cluster).await? {
+            // Our own routes lead to pods, and to no node.
+            let have = match self.kernel.observe(&cluster, fresh && look == 1).await? {
                 Ok(have) => have,
                 Err(error) => return Ok((Outcome::Failed, vec![told::failure(&error)])),
             };
@@ -167,6 +175,16 @@ impl Control {
         // Others are at work on the node as well; what they do wakes us, but so that it does not depend on that:
         self.pace.event(self.now());
         Ok((outcome, findings))
+    }
+
+    /// Not everything that moves a way is told: rules are not.
+    fn ways_are_old(&mut self) -> bool {
+        let now = self.now();
+        let old = self.wake.ways_moved() || self.asked.is_none_or(|at| now >= at + RESYNC);
+        if old {
+            self.asked = Some(now);
+        }
+        old
     }
 
     /// What dead pods have left is looked for whether the cluster is known or not.

@@ -19,8 +19,10 @@ use model::attachment::Mode;
 use model::change::Change;
 use model::cluster::Cluster;
 use model::name::NodeName;
-use model::state::HostState;
+use model::state::{HostState, Lookup};
 use reclaim::Reclaimer;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +55,8 @@ pub(crate) struct Kernel {
 }
 
 enum Command {
-    Observe(Arc<Cluster>),
+    /// The second says whether the ways to the nodes are all to be asked for anew.
+    Observe(Arc<Cluster>, bool),
     Apply(Vec<Change>, u32),
     Sweep,
 }
@@ -87,12 +90,15 @@ impl Kernel {
         self.ports
     }
 
-    /// Everything on the node that `plan` compares with the cluster.
+    /// Everything on the node that `plan` compares with the cluster. The ways to the nodes' addresses are one question each:
+    /// unless they are to be `fresh`, those that are known stay.
     pub(crate) async fn observe(
         &mut self,
         cluster: &Arc<Cluster>,
+        fresh: bool,
     ) -> Result<Result<HostState, Error>> {
-        match self.ask(Command::Observe(Arc::clone(cluster))).await? {
+        let command = Command::Observe(Arc::clone(cluster), fresh);
+        match self.ask(command).await? {
             Answer::Observed(state) => Ok(*state),
             Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
         }
@@ -128,6 +134,8 @@ struct Owner {
     sysctls: Sysctls,
     run: PathBuf,
     reclaimer: Reclaimer,
+    /// How the kernel reached the nodes' addresses when it was asked.
+    ways: BTreeMap<IpAddr, Lookup>,
 }
 
 impl Owner {
@@ -138,13 +146,16 @@ impl Owner {
             own: place.own,
             run: place.run,
             reclaimer: Reclaimer::new(place.grace),
+            ways: BTreeMap::new(),
         })
     }
 
     fn serve(mut self, mut orders: Receiver<Command>, reports: &Sender<Answer>) {
         while let Some(command) = orders.blocking_recv() {
             let answer = match command {
-                Command::Observe(cluster) => Answer::Observed(Box::new(self.observe(&cluster))),
+                Command::Observe(cluster, fresh) => {
+                    Answer::Observed(Box::new(self.observe(&cluster, fresh)))
+                }
                 Command::Apply(changes, generation) => {
                     let (machine, run) = (&mut self.machine, &self.run);
                     Answer::Applied(ports::apply(machine, run, changes, generation))
@@ -157,11 +168,21 @@ impl Owner {
         }
     }
 
-    fn observe(&mut self, cluster: &Cluster) -> Result<HostState, Error> {
+    fn observe(&mut self, cluster: &Cluster, fresh: bool) -> Result<HostState, Error> {
+        let mut known = std::mem::take(&mut self.ways);
+        if fresh {
+            known.clear();
+        }
+        let (kept, lookups): (Vec<_>, Vec<_>) = plan::node::lookups(cluster, &self.own)
+            .into_iter()
+            .partition(|ip| known.contains_key(ip));
         let mut have = self.machine.observe(&Ask {
             sysctls: Vec::new(),
-            lookups: plan::node::lookups(cluster, &self.own),
+            lookups,
         })?;
+        have.lookups
+            .extend(kept.iter().filter_map(|ip| known.remove_entry(ip)));
+        self.ways.clone_from(&have.lookups);
         for key in plan::node::sysctls(cluster, &self.own, &have) {
             if let Some(value) = self.sysctls.read(&key)? {
                 have.sysctls.insert(key, value);

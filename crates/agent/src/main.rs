@@ -197,7 +197,7 @@ async fn first(mut source: Source) -> Result<Cluster> {
 async fn dry_run(args: &Args, own: &NodeName, cluster: Cluster) -> Result<ExitCode> {
     let cluster = Arc::new(cluster);
     let mut kernel = Kernel::start(place(args, own))?;
-    let have = kernel.observe(&cluster).await??;
+    let have = kernel.observe(&cluster, true).await??;
     let plan = plan::node::plan(&cluster, own, &have);
     let mut stdout = std::io::stdout().lock();
     for change in plan.changes.iter().chain(&plan.conflist) {

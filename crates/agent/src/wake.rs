@@ -31,6 +31,8 @@ pub(crate) struct Wake {
     run: PathBuf,
     conf: PathBuf,
     own: [Port; 2],
+    /// Whether the kernel may lead packets another way than when it was last asked.
+    ways: bool,
 }
 
 impl Wake {
@@ -50,6 +52,7 @@ impl Wake {
             run: run.to_owned(),
             conf: conf.to_owned(),
             own,
+            ways: true,
         };
         wake.look();
         Ok(wake)
@@ -71,10 +74,17 @@ impl Wake {
                 readable = readable(&self.route) => readable?,
                 readable = readable(&self.nftables) => readable?,
             }
-            if self.events.drain(&self.own)? {
+            let heard = self.events.drain(&self.own)?;
+            self.ways |= heard.ways;
+            if heard.news {
                 return Ok(Cause::Kernel);
             }
         }
+    }
+
+    /// Whether anything has happened since this was last asked that may lead packets another way.
+    pub(crate) fn ways_moved(&mut self) -> bool {
+        std::mem::take(&mut self.ways)
     }
 
     /// Watches the records of all networks, and for new networks, and the runtime's folder. A folder that comes while we

@@ -2,11 +2,15 @@
 //!
 //! Follows netlink(7), rtnetlink(7) and linux/netfilter/nfnetlink.h. Only that it changed is told, not what: whoever hears
 //! it observes anew, which is right also after the kernel dropped notifications (ENOBUFS). Changes made through sockets
-//! whose ports are known are not told: one's own work is no news.
+//! whose ports are known are not told: one's own work is no news. What moves nobody's way is told apart, because some of it
+//! happens all the time: what becomes of pods' links.
 
 use crate::Error;
+use crate::netlink::{Raw, notices};
+use model::net::VETH_PREFIX;
 use netlink_sys::Socket;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -30,12 +34,23 @@ pub enum Port {
     Nftables(u32),
 }
 
+/// What was heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Something changed.
+    pub news: bool,
+    /// It may lead packets another way: it was more than a pod's link, forwarding, a filter or the ruleset.
+    pub ways: bool,
+}
+
 /// Sockets that hear what changes in the network namespace in which they were opened.
 #[derive(Debug)]
 pub struct Events {
     route: Socket,
     nftables: Socket,
     buffer: Vec<u8>,
+    /// Indices of the pods' links that were heard of.
+    pods: BTreeSet<u32>,
 }
 
 impl Events {
@@ -52,6 +67,7 @@ impl Events {
             route: listen(NETLINK_ROUTE, &ROUTE_GROUPS, "links and routes")?,
             nftables: listen(NETLINK_NETFILTER, &NFTABLES_GROUPS, "the ruleset")?,
             buffer: Vec::with_capacity(BUFFER),
+            pods: BTreeSet::new(),
         })
     }
 
@@ -66,17 +82,23 @@ impl Events {
     ///
     /// # Errors
     /// A socket is broken.
-    pub fn drain(&mut self, own: &[Port]) -> Result<bool, Error> {
-        let route = drain(&self.route, &mut self.buffer, |port| {
-            own.contains(&Port::Route(port))
+    pub fn drain(&mut self, own: &[Port]) -> Result<Heard, Error> {
+        let mut heard = Heard::default();
+        let pods = &mut self.pods;
+        let route = drain(&self.route, &mut self.buffer, |message| {
+            // Learnt from one's own doing as well.
+            let is_still = message.is_some_and(|(_, raw)| moves_no_way(&raw, pods));
+            let is_own = message.is_some_and(|(port, _)| own.contains(&Port::Route(port)));
+            heard.news |= !is_own;
+            heard.ways |= !is_own && !is_still;
         });
-        let nftables = drain(&self.nftables, &mut self.buffer, |port| {
-            own.contains(&Port::Nftables(port))
+        let nftables = drain(&self.nftables, &mut self.buffer, |message| {
+            heard.news |= !message.is_some_and(|(port, _)| own.contains(&Port::Nftables(port)));
         });
-        let heard = |result: io::Result<bool>, what| {
-            result.map_err(|error| Error::io(format!("listen to {what}"), &error))
-        };
-        Ok(heard(route, "links and routes")? | heard(nftables, "the ruleset")?)
+        let failed = |what| move |error| Error::io(format!("listen to {what}"), &error);
+        route.map_err(failed("links and routes"))?;
+        nftables.map_err(failed("the ruleset"))?;
+        Ok(heard)
     }
 }
 
@@ -91,18 +113,63 @@ fn joined(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn drain(socket: &Socket, buffer: &mut Vec<u8>, own: impl Fn(u32) -> bool) -> io::Result<bool> {
-    let mut changed = false;
+/// Hands over each message with the port that it carries; none for what was lost or is too long to be read.
+fn drain(
+    socket: &Socket,
+    buffer: &mut Vec<u8>,
+    mut hear: impl FnMut(Option<(u32, Raw<'_>)>),
+) -> io::Result<()> {
     loop {
         buffer.clear();
         match socket.recv(buffer, MSG_TRUNC) {
-            // Too long to be read, hence to be told apart.
-            Ok(length) if length > buffer.len() => changed = true,
-            Ok(_) => changed |= crate::netlink::ports(buffer).any(|port| !own(port)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(changed),
+            Ok(length) if length > buffer.len() => hear(None),
+            Ok(_) => notices(buffer).for_each(|message| hear(Some(message))),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => changed = true,
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => hear(None),
             Err(error) => return Err(error),
         }
     }
+}
+
+const NEW_LINK: u16 = 16;
+const DEL_LINK: u16 = 17;
+const NEW_ADDRESS: u16 = 20;
+const DEL_ADDRESS: u16 = 21;
+const NEW_ROUTE: u16 = 24;
+const DEL_ROUTE: u16 = 25;
+const NEW_CONF: u16 = 80;
+const DEL_CONF: u16 = 81;
+
+/// Whether a message is about a pod's link, or about forwarding and filters only. A pod's link that comes or goes is noted.
+/// See linux/rtnetlink.h.
+fn moves_no_way(message: &Raw<'_>, pods: &mut BTreeSet<u32>) -> bool {
+    const NAME: u16 = 3;
+    const OUT: u16 = 4;
+    let number = |bytes: &[u8]| bytes.first_chunk().map(|four| u32::from_ne_bytes(*four));
+    // `ifinfomsg` and `ifaddrmsg` have it at the same place.
+    let index = || message.body.get(4..).and_then(number);
+    let attribute = |header: usize, wanted: u16| {
+        let mut all = message.attributes(header);
+        all.find_map(|(kind, value)| (kind == wanted).then_some(value))
+    };
+    let of = match message.kind {
+        NEW_LINK | DEL_LINK => {
+            let name = attribute(16, NAME);
+            let is_pods = name.is_some_and(|name| name.starts_with(VETH_PREFIX.as_bytes()));
+            if let Some(index) = index() {
+                if is_pods && message.kind == NEW_LINK {
+                    pods.insert(index);
+                } else {
+                    pods.remove(&index);
+                }
+            }
+            return is_pods;
+        }
+        NEW_ADDRESS | DEL_ADDRESS => index(),
+        NEW_ROUTE | DEL_ROUTE => attribute(12, OUT).and_then(number),
+        NEW_CONF | DEL_CONF => return true,
+        _ => None,
+    };
+    of.is_some_and(|index| pods.contains(&index))
 }

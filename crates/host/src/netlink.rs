@@ -9,7 +9,7 @@
 mod answer;
 mod batch;
 
-pub(crate) use answer::ports;
+pub(crate) use answer::notices;
 pub use answer::{Failure, Raw, attributes};
 pub use batch::Batch;
 

@@ -1,7 +1,7 @@
 //! The agent's view: sysctls, notifications, and a list of changes of every kind.
 
 use crate::place::*;
-use host::events::{Events, Port};
+use host::events::{Events, Heard, Port};
 use host::machine::{Ask, Machine, Paths};
 use host::sysctl::Sysctls;
 use model::change::Change;
@@ -41,12 +41,25 @@ fn a_sysctl_is_written_only_where_it_differs() {
     );
 }
 
+const NOTHING: Heard = Heard {
+    news: false,
+    ways: false,
+};
+const NEWS: Heard = Heard {
+    news: true,
+    ways: false,
+};
+const WAYS: Heard = Heard {
+    news: true,
+    ways: true,
+};
+
 #[test]
 fn others_changes_are_heard_and_ones_own_are_not() {
     let mut node = node();
     let own = [Port::Route(node.port().unwrap())];
     let mut events = Events::open().unwrap();
-    assert_eq!(events.drain(&own), Ok(false));
+    assert_eq!(events.drain(&own), Ok(NOTHING));
 
     node.apply(&[bridge("br0")], None).ok().unwrap();
     events.drain(&own).unwrap();
@@ -54,22 +67,44 @@ fn others_changes_are_heard_and_ones_own_are_not() {
     node.apply(&[Change::AddRoute(route.clone())], None)
         .ok()
         .unwrap();
-    assert_eq!(events.drain(&own), Ok(false), "own route");
-    assert_eq!(events.drain(&[]), Ok(false), "nothing left");
+    assert_eq!(events.drain(&own), Ok(NOTHING), "own route");
+    assert_eq!(events.drain(&[]), Ok(NOTHING), "nothing left");
     node.apply(&[Change::RemoveRoute(route)], None)
         .ok()
         .unwrap();
-    assert_eq!(events.drain(&[]), Ok(true), "a stranger's");
+    assert_eq!(events.drain(&[]), Ok(WAYS), "a stranger's");
 
     ip("route add 10.2.0.0/16 dev br0");
-    assert_eq!(events.drain(&own), Ok(true));
+    assert_eq!(events.drain(&own), Ok(WAYS));
     ip("addr add 10.3.0.1/16 dev br0");
-    assert_eq!(events.drain(&own), Ok(true));
+    assert_eq!(events.drain(&own), Ok(WAYS));
     nft("add table ip strange");
-    assert_eq!(events.drain(&own), Ok(true));
+    assert_eq!(events.drain(&own), Ok(NEWS));
     nft("flush ruleset");
-    assert_eq!(events.drain(&own), Ok(true));
-    assert_eq!(events.drain(&own), Ok(false));
+    assert_eq!(events.drain(&own), Ok(NEWS));
+    assert_eq!(events.drain(&own), Ok(NOTHING));
+}
+
+#[test]
+fn what_becomes_of_a_pods_link_moves_nobodys_way() {
+    let _node = node();
+    let mut events = Events::open().unwrap();
+    ip("link add pw0 type veth peer name peer0");
+    assert_eq!(events.drain(&[]), Ok(WAYS), "the other end is no pod's");
+    for change in [
+        "link set pw0 up",
+        "addr add 10.4.0.1/32 dev pw0",
+        "route add 10.4.0.2/32 dev pw0",
+    ] {
+        ip(change);
+        assert_eq!(events.drain(&[]), Ok(NEWS), "{change}");
+    }
+    ip("route add 10.4.0.3/32 dev pw0");
+    assert_eq!(events.drain(&[]), Ok(NEWS));
+    ip("addr del 10.4.0.1/32 dev pw0");
+    assert_eq!(events.drain(&[]), Ok(NEWS));
+    ip("link set peer0 up");
+    assert_eq!(events.drain(&[]), Ok(WAYS));
 }
 
 #[test]
@@ -78,7 +113,7 @@ fn a_port_of_one_protocol_hides_nothing_of_the_other() {
     let crossed = [Port::Nftables(node.port().unwrap())];
     let mut events = Events::open().unwrap();
     node.apply(&[bridge("br0")], None).ok().unwrap();
-    assert_eq!(events.drain(&crossed), Ok(true));
+    assert_eq!(events.drain(&crossed), Ok(WAYS));
 }
 
 #[test]
@@ -91,8 +126,8 @@ fn lost_notifications_count_as_a_change() {
     changes.extend(routes.map(Change::AddRoute));
     events.drain(&own).unwrap();
     node.apply(&changes, None).ok().unwrap();
-    assert_eq!(events.drain(&own), Ok(true));
-    assert_eq!(events.drain(&own), Ok(false));
+    assert_eq!(events.drain(&own), Ok(WAYS));
+    assert_eq!(events.drain(&own), Ok(NOTHING));
 }
 
 #[test]
@@ -142,7 +177,7 @@ fn ones_own_transactions_are_not_heard_and_each_follows_the_last() {
     let own = machine.ports().unwrap();
     let mut events = Events::open().unwrap();
     nft("add table inet podwire");
-    assert_eq!(events.drain(&own), Ok(true));
+    assert_eq!(events.drain(&own), Ok(NEWS));
     let generation = machine.observe(&Ask::default()).unwrap().generation;
     // Two transactions of one list, the second without anything to do, and a third.
     let forward = || Change::SetSysctl(sysctl("ipv4/ip_forward", "1"));
@@ -155,9 +190,9 @@ fn ones_own_transactions_are_not_heard_and_each_follows_the_last() {
     ];
     // A sysctl is a file: that it changed is told without a sender, and only once.
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    assert_eq!(events.drain(&own), Ok(true));
+    assert_eq!(events.drain(&own), Ok(NEWS));
     assert_eq!(machine.apply(&changes, generation).ok(), Ok(()));
-    assert_eq!(events.drain(&own), Ok(false));
+    assert_eq!(events.drain(&own), Ok(NOTHING));
     nft("add table inet podwire");
     let report = machine.apply(&[Change::RemoveTable], generation);
     assert!(report.ok().unwrap_err().is_stale());

@@ -76,10 +76,10 @@ pub(super) fn raw<'a>(header: &NetlinkHeader, body: &'a [u8]) -> Raw<'a> {
     }
 }
 
-/// The port in each message of a notification: that of the socket through which the change was made, 0 if the kernel
-/// itself made it.
-pub(crate) fn ports(datagram: &[u8]) -> impl Iterator<Item = u32> {
-    messages(datagram).map(|(header, _)| header.port_number)
+/// The messages of a notification, each with its port: that of the socket through which the change was made, 0 if the
+/// kernel itself made it.
+pub(crate) fn notices(datagram: &[u8]) -> impl Iterator<Item = (u32, Raw<'_>)> {
+    messages(datagram).map(|(header, body)| (header.port_number, raw(&header, body)))
 }
 
 /// The messages of a datagram.
