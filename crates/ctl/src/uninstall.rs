@@ -113,6 +113,24 @@ fn in_charge(pid: Option<u32>) -> String {
     )
 }
 
+/// What this run has changed, for who is refused on the way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Done {
+    Nothing,
+    Conflist,
+    More,
+}
+
+impl Done {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing was changed",
+            Self::Conflist => "only the conflist was removed, so no other pod will start by it",
+            Self::More => "what is told above was changed; podwired, started again, puts it back",
+        }
+    }
+}
+
 /// What is worked on.
 struct Node {
     machine: Machine,
@@ -139,7 +157,7 @@ impl Node {
 
     /// What would be done.
     fn tell(&mut self) -> Result<ExitCode> {
-        self.refuse_while_pods_live("nothing was changed")?;
+        self.refuse_while_pods_live(Done::Nothing.words())?;
         let (_, plan) = self.look()?;
         for change in &plan.changes {
             print(&format!("{change}\n"))?;
@@ -149,24 +167,22 @@ impl Node {
 
     /// Does it.
     fn clear(&mut self) -> Result<ExitCode> {
-        let (mut done, mut said) = (false, "nothing was changed");
+        let mut done = Done::Nothing;
         for _ in 0..LOOKS {
-            self.refuse_while_pods_live(said)?;
+            self.refuse_while_pods_live(done.words())?;
             let (have, plan) = self.look()?;
             if plan.changes.is_empty() {
-                return self.end(!done);
+                return self.end(done == Done::Nothing);
             }
             let conflist = Change::RemoveFile(self.places.conflist.display().to_string());
-            let changes = if plan.changes.contains(&conflist) {
+            let (changes, will_be) = if plan.changes.contains(&conflist) {
                 // Nobody starts a pod by it from now on; whoever has begun to is seen by the next look.
-                said = "only the conflist was removed, so no other pod will start by it";
-                std::slice::from_ref(&conflist)
+                (std::slice::from_ref(&conflist), Done::Conflist)
             } else {
-                plan.changes.as_slice()
+                (plan.changes.as_slice(), Done::More)
             };
-            done = true;
-            let failed = self.apply(changes, have.generation)?;
-            if failed {
+            done = done.max(will_be);
+            if self.apply(changes, have.generation)? {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -174,7 +190,7 @@ impl Node {
     }
 
     fn refuse_while_pods_live(&self, said: &str) -> Result<()> {
-        let living = pods::living(&self.places.run)?;
+        let living = pods::living(&self.places.run, &self.places.root)?;
         if living.is_empty() {
             return Ok(());
         }

@@ -50,7 +50,9 @@ pub fn observe(places: &Places) -> Result<Remains, Error> {
             // Anybody may ask for a loopback.
             let mut kinds = Kind::all_in(&text);
             kinds.remove(&Kind::Loopback);
-            if !kinds.is_empty() {
+            if kinds.is_empty() {
+                remains.foreign.insert(shown(&path));
+            } else {
                 remains.configurations.insert(shown(&path), kinds);
             }
         }
@@ -186,6 +188,8 @@ mod tests {
         );
         let asking: Vec<_> = remains.configurations.keys().map(own).collect();
         assert_eq!(asking, ["etc/10-podwire.conflist", "etc/40-demo.conf"]);
+        let foreign: Vec<_> = remains.foreign.iter().map(own).collect();
+        assert_eq!(foreign, ["etc/20-theirs.conf", "etc/30-loopback.conf"]);
         assert_eq!(remains.run, None);
 
         fs::write(

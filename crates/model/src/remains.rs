@@ -16,6 +16,8 @@ pub struct Remains {
     pub conflist: String,
     /// Files for the runtime that ask for types of ours, with these types.
     pub configurations: BTreeMap<String, BTreeSet<Kind>>,
+    /// Files for the runtime that ask for none of them.
+    pub foreign: BTreeSet<String>,
     /// Files that nobody else has written: the plugin under any name, its log, and what was not finished.
     pub files: BTreeSet<String>,
     /// The state folder, if it is there.

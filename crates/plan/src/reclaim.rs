@@ -235,7 +235,8 @@ fn leads_home(sighting: &Sighting, record: &Attachment) -> bool {
 }
 
 /// Whether we could have made a link of this name: see `Key::host_interface`.
-fn is_our_name(name: &str) -> bool {
+#[must_use]
+pub fn is_our_name(name: &str) -> bool {
     let digits = name.strip_prefix(VETH_PREFIX);
     name.len() == LINK_NAME
         && digits.is_some_and(|digits| {

@@ -49,8 +49,7 @@ pub fn plan(have: &HostState, remains: &Remains, keep_sysctls: bool) -> Plan {
     } else {
         former(&remains.former, have, &mut plan);
     }
-    let files = remains.files.iter().cloned();
-    plan.changes.extend(files.map(Change::RemoveFile));
+    files(remains, &mut plan);
     plan.changes
         .extend(remains.run.clone().map(Change::RemoveFolder));
     plan
@@ -71,6 +70,21 @@ fn configurations(remains: &Remains, plan: &mut Plan) {
             ),
             hint: format!("no pod can start by it any more: rm {path}"),
         });
+    }
+}
+
+/// The plugin under all its names, its log, and what was not finished. A runtime calls `loopback` for each pod of whatever
+/// network, so another network may live by ours.
+fn files(remains: &Remains, plan: &mut Plan) {
+    let is_loopback = |path: &str| path.rsplit('/').next() == Some("loopback");
+    for path in &remains.files {
+        match remains.foreign.first() {
+            Some(foreign) if is_loopback(path) => plan.stays.push(Finding {
+                what: format!("{path} is Podwire's, and pods of {foreign} may need it"),
+                hint: format!("put another loopback in its place; if nobody needs one: rm {path}"),
+            }),
+            Some(_) | None => plan.changes.push(Change::RemoveFile(path.clone())),
+        }
     }
 }
 

@@ -74,18 +74,6 @@ impl Rtnl {
         self.socket.dump("list links", &message, decode::link)
     }
 
-    /// The node's ends of pods' links, whether anything is recorded about them or not.
-    ///
-    /// # Errors
-    /// The kernel does not answer.
-    pub fn node_ends(&mut self) -> Result<Vec<LinkSeen>, Error> {
-        let mut links = self.links()?;
-        links.retain(|link| {
-            link.kind.as_deref() == Some("veth") && link.name.as_str().starts_with(VETH_PREFIX)
-        });
-        Ok(links)
-    }
-
     /// The link with this name and its addresses, routes and permanent neighbours, if there is one.
     ///
     /// # Errors

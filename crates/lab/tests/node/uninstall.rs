@@ -11,7 +11,9 @@ use lab::{Lab, Node, Output, Programs, probe, programs, wire};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{SOON, Scene, said, same, timeless, traces};
+use super::{SOON, said, same, timeless, traces};
+
+mod refusal;
 
 /// Where this node's runtime looks for plugins.
 const PLUGINS: &str = "/var/lib/cni/bin";
@@ -186,50 +188,6 @@ fn the_demos_type_without_an_agent_is_taken_off_as_well() -> Result<()> {
 }
 
 #[test]
-fn while_an_agent_runs_or_a_pod_lives_it_is_refused_and_nothing_changes() -> Result<()> {
-    Lab::scenario(|lab| {
-        let scene = Scene::new(lab, Mode::Routed)?;
-        scene.settled()?;
-        let before = network(scene.master())?;
-        let pid = scene.agents[0].process.pid();
-        for dry in [&["--dry-run"][..], &[]] {
-            let refused = tool(scene.master(), dry)?;
-            ensure!(refused.status.code() == Some(1), "{refused:?}");
-            let named = "podwired";
-            ensure!(refused.stderr.contains(named), "{refused:?}");
-            let process = format!("process {pid}");
-            ensure!(
-                !dry.is_empty() || refused.stderr.contains(&process),
-                "{refused:?}"
-            );
-        }
-        end(&scene.agents[0])?;
-        for dry in [&["--dry-run"][..], &[]] {
-            let refused = tool(scene.master(), dry)?;
-            ensure!(refused.status.code() == Some(1), "{refused:?}");
-            for words in [
-                "default/a 10.244.0.2 fd00:10:244::2",
-                "default/b",
-                "nothing was changed",
-            ] {
-                ensure!(refused.stderr.contains(words), "{words}: {refused:?}");
-            }
-            ensure!(refused.stdout.is_empty(), "{refused:?}");
-        }
-        // A hand in the state folder does not make a pod die.
-        said(scene.master(), "rm -r /run/podwire/podwire")?;
-        let refused = tool(scene.master(), &[])?;
-        ensure!(refused.status.code() == Some(1), "{refused:?}");
-        ensure!(
-            refused.stderr.contains("default/a (not recorded"),
-            "{refused:?}"
-        );
-        same("a refusal", &before, &network(scene.master())?)?;
-        scene.everything_is_reached()
-    })
-}
-
-#[test]
 fn a_dry_run_tells_what_the_other_does_and_a_second_run_finds_nothing() -> Result<()> {
     Lab::scenario(|lab| {
         let site = used(Site::new(lab)?, &programs()?, Mode::Routed)?;
@@ -281,6 +239,8 @@ fn what_others_have_made_or_changed_since_stays_and_is_named() -> Result<()> {
             side.write_bash_cni()?;
         }
         let site = used(site, &programs()?, Mode::Bridge)?;
+        // No link of ours, although its name begins as theirs do.
+        said(&master, "ip link add pwtheirs type veth peer name pwpeer")?;
         let told = uninstalled(&master)?;
         let demo = "stays: /etc/cni/net.d/10-bash-cni-plugin.conf is not the agent's and asks for bash-cni";
         ensure!(told.contains(demo), "{told}");
@@ -313,6 +273,26 @@ fn a_sysctl_that_somebody_has_set_since_or_that_is_to_stay_is_not_put_back() -> 
         ensure!(told.contains(since), "{told}");
         ensure!(!told.contains("rp_filter = "), "{told}");
         drop(site);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_loopback_that_another_network_may_live_by_stays_and_is_named() -> Result<()> {
+    Lab::scenario(|lab| {
+        let site = used(Site::new(lab)?, &programs()?, Mode::Routed)?;
+        let master = site.master();
+        let theirs = "/etc/cni/net.d/20-theirs.conflist";
+        let text = json!({"name": "theirs", "plugins": [{"type": "bridge"}]}).to_string();
+        master.attempt(|| fs::write(theirs, &text).context(theirs))?;
+        let told = uninstalled(master)?;
+        let line =
+            format!("stays: {PLUGINS}/loopback is Podwire's, and pods of {theirs} may need it");
+        ensure!(told.contains(&line), "{told}");
+        let left = said(master, &format!("ls {PLUGINS}"))?;
+        ensure!(left.trim() == "loopback", "{left}");
+        let again = uninstalled(master)?;
+        ensure!(again.starts_with("nothing to do\nstays: "), "{again}");
         Ok(())
     })
 }
