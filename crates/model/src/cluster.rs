@@ -4,8 +4,9 @@
 
 use crate::addr::{Family, PodRange};
 use crate::name::{NetworkName, NodeName};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -80,10 +81,13 @@ impl Cluster {
     /// Everything that is wrong between the nodes, at once.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
+        let nodes: Vec<(&NodeName, &Node)> = self.nodes.iter().collect();
+        let meetings = self.meetings();
         let mut faults = Vec::new();
-        for (i, (name, node)) in self.nodes.iter().enumerate() {
+        for (i, (name, node)) in nodes.iter().enumerate() {
             self.alone(name, node, &mut faults);
-            for (j, (other_name, other)) in self.nodes.iter().enumerate() {
+            let others = meetings.range((i, 0)..(i + 1, 0)).map(|(_, j)| *j);
+            for (j, (other_name, other)) in others.filter_map(|j| Some((j, nodes.get(j)?))) {
                 if j < i {
                     pair(other_name, other, name, node, &mut faults);
                 }
@@ -91,6 +95,29 @@ impl Cluster {
             }
         }
         faults
+    }
+
+    /// Nodes, by their places, of which one's range or address lies in another's, both ways round. Of two ranges that meet,
+    /// one holds the other; so in their order, an outer one first, those that hold an address are those still open.
+    fn meetings(&self) -> BTreeSet<(usize, usize)> {
+        let mut spans: Vec<(IpAddr, Reverse<IpAddr>, usize)> = Vec::new();
+        for (place, node) in self.nodes.values().enumerate() {
+            let ranges = node.ranges.iter().map(PodRange::net);
+            spans.extend(ranges.map(|net| (net.network(), Reverse(net.broadcast()), place)));
+            spans.extend(node.addresses.iter().map(|ip| (*ip, Reverse(*ip), place)));
+        }
+        spans.sort_unstable();
+        let mut meetings = BTreeSet::new();
+        let mut open: Vec<(IpAddr, usize)> = Vec::new();
+        for (first, Reverse(last), place) in spans {
+            open.retain(|(end, _)| *end >= first);
+            let met = open
+                .iter()
+                .flat_map(|(_, other)| [(*other, place), (place, *other)]);
+            meetings.extend(met);
+            open.push((last, place));
+        }
+        meetings
     }
 
     fn alone(&self, name: &NodeName, node: &Node, faults: &mut Vec<Fault>) {
@@ -188,6 +215,50 @@ mod tests {
             ],
         );
         assert_eq!(c.faults(), vec![]);
+    }
+
+    /// Each with each, as the order of addresses must not matter.
+    fn slow(cluster: &Cluster) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (i, (name, node)) in cluster.nodes.iter().enumerate() {
+            cluster.alone(name, node, &mut faults);
+            for (j, (other_name, other)) in cluster.nodes.iter().enumerate() {
+                if j < i {
+                    pair(other_name, other, name, node, &mut faults);
+                }
+                within(name, node, other_name, other, &mut faults);
+            }
+        }
+        faults
+    }
+
+    #[test]
+    fn no_meeting_of_two_nodes_is_missed() {
+        let ranges = [
+            "10.0.0.0/14",
+            "10.1.0.0/24",
+            "10.1.0.0/16",
+            "10.1.1.0/24",
+            "fd00::/64",
+        ];
+        let addresses = ["10.1.0.9", "10.9.0.1", "10.9.0.2", "10.9.0.1", "fd00::9"];
+        let mut seen = 0;
+        // Each digit of base 5 says what one of four nodes has.
+        for number in 0..5_usize.pow(4) {
+            let of = |digit: u32| number / 5_usize.pow(digit) % 5;
+            let nodes: Vec<_> = ["a", "b", "c", "d"]
+                .into_iter()
+                .zip(0..)
+                .map(|(name, digit)| {
+                    let (range, address) = (ranges[of(digit)], addresses[of((digit + 1) % 4)]);
+                    (name, node(&[address], &[range]))
+                })
+                .collect();
+            let c = cluster(&[], &nodes);
+            seen += usize::from(!c.faults().is_empty());
+            assert_eq!(c.faults(), slow(&c), "{c:?}");
+        }
+        assert!(seen > 100, "{seen}");
     }
 
     #[test]
