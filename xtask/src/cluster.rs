@@ -2,23 +2,27 @@
 //!
 //! Builds what is to run on the cluster, and the program `cluster`, then becomes it; what a verb does is told there. Only
 //! `test` is here, because it needs cargo: it brings what is missing, runs the tests one after another, since they share the
-//! machine, and takes the cluster down at the end, however they went.
+//! machine, and takes the cluster down at the end, however they went. Ctrl-C ends it before that, and the cluster stays up.
 
 mod packages;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 
 use crate::install::{self, Program};
 use crate::shell::{become_command, cargo, run as run_command, say};
 use crate::test::run_and_count;
 use crate::{dist, workspace};
 
-/// Verbs that bring Podwire to a cluster.
+/// Verbs that bring Podwire to a cluster, unless they are only asked for words.
 const BRING_PODWIRE: [&str; 6] = ["up", "demo", "bench", "conformance", "scale", TEST];
 const TEST: &str = "test";
+/// Arguments with which a verb only tells something.
+const ONLY_TELL: [&str; 3] = ["--left-out", "--help", "-h"];
+/// How a test that failed is looked at.
+const AGAIN: &str = "cargo xtask cluster test --keep NAME";
 /// Leaves the cluster up behind the tests.
 const KEEP: &str = "--keep";
 /// Runs the tests that are not for CI as well.
@@ -27,7 +31,7 @@ const ALL: &str = "--all";
 const WHOLE: &str = "whole::";
 
 /// What makes the machines, and what the programs on them call.
-const NEEDED: [Program; 10] = [
+const NEEDED: [Program; 12] = [
     Program {
         name: "conntrack",
         package: "conntrack",
@@ -49,6 +53,10 @@ const NEEDED: [Program; 10] = [
         package: "iptables",
     },
     Program {
+        name: "kill",
+        package: "procps",
+    },
+    Program {
         name: "mount",
         package: "mount",
     },
@@ -65,6 +73,10 @@ const NEEDED: [Program; 10] = [
         package: "openssl",
     },
     Program {
+        name: "ss",
+        package: "iproute2",
+    },
+    Program {
         name: "unshare",
         package: "util-linux",
     },
@@ -73,11 +85,12 @@ const NEEDED: [Program; 10] = [
 /// Runs a verb of the cluster; all other arguments are its own.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let verb = arguments.first().map(String::as_str);
-    let is_test = verb == Some(TEST);
-    if verb == Some("build") || is_test {
+    let acts = !only_tells(arguments);
+    let is_test = verb == Some(TEST) && acts;
+    if (verb == Some("build") && acts) || is_test {
         packages::install()?;
     }
-    if verb.is_some_and(|verb| BRING_PODWIRE.contains(&verb)) {
+    if verb.is_some_and(|verb| BRING_PODWIRE.contains(&verb)) && acts {
         install::programs(&NEEDED)?;
         dist::programs()?;
     }
@@ -86,6 +99,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return test(&program, &arguments[1..]);
     }
     become_command(Command::new(program).args(arguments))
+}
+
+fn only_tells(arguments: &[String]) -> bool {
+    let mut words = arguments.iter().map(String::as_str);
+    words.any(|word| ONLY_TELL.contains(&word))
 }
 
 fn program() -> Result<PathBuf> {
@@ -99,21 +117,23 @@ fn test(program: &PathBuf, arguments: &[String]) -> Result<()> {
     let asked = Asked::from(arguments);
     let mut command = cargo(["test", "-p", "cluster", "--test", "real", "--"]);
     command.args(asked.harness_arguments());
-    let outcome = run_and_count(&mut command);
+    let outcome = match run_and_count(&mut command, AGAIN) {
+        Ok(0) => Err(anyhow!(
+            "no test ran; to see all names, type: cargo test -p cluster --test real -- --list"
+        )),
+        outcome => outcome,
+    };
+    // Told now: the end of the cluster may fail as well.
+    match &outcome {
+        Ok(ran) => say(format!("cluster: {ran} tests ran, none failed")),
+        Err(error) => say(format!("cluster: {error:#}")),
+    }
     if asked.keep {
         say("cluster: it stays up; to end it, type: cargo xtask cluster down");
-    } else {
-        run_command(Command::new(program).arg("down"))?;
+        return outcome.map(drop);
     }
-    match outcome? {
-        0 => bail!(
-            "no test ran; to see all names, type: cargo test -p cluster --test real -- --list"
-        ),
-        ran => {
-            say(format!("cluster: {ran} tests ran, none failed"));
-            Ok(())
-        }
-    }
+    let down = run_command(Command::new(program).arg("down"));
+    outcome.and(down)
 }
 
 /// What `test` was given.
@@ -161,5 +181,17 @@ mod tests {
         );
         assert_eq!(harness_arguments(&["--all"]), "--test-threads=1");
         assert_eq!(harness_arguments(&["demo"]), "--test-threads=1 demo");
+    }
+
+    #[test]
+    fn nothing_is_built_for_a_verb_that_only_tells() {
+        let tells = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            only_tells(&words)
+        };
+        assert!(tells(&["conformance", "--left-out"]));
+        assert!(tells(&["test", "--help"]));
+        assert!(!tells(&["conformance", "DNS"]));
+        assert!(!tells(&["test", "--keep", "demo"]));
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             );
         }
     }
-    let ran = run_and_count(&mut command)?;
+    let ran = run_and_count(&mut command, "cargo xtask test NAME")?;
     if ran == 0 {
         bail!(
             "no test ran: no name contains {:?}; to see all names, type: cargo test --workspace -- --list",
@@ -139,8 +139,8 @@ fn runner_variable() -> Result<String> {
     ))
 }
 
-/// Runs the tests, passes their output on line by line, and counts those that ran.
-pub(crate) fn run_and_count(command: &mut Command) -> Result<u64> {
+/// Runs the tests, passes their output on line by line, and counts those that ran; `again` runs one of them alone.
+pub(crate) fn run_and_count(command: &mut Command, again: &str) -> Result<u64> {
     say(format!("$ {}", as_typed(command)));
     let mut child = command
         .stdout(Stdio::piped())
@@ -161,7 +161,7 @@ pub(crate) fn run_and_count(command: &mut Command) -> Result<u64> {
     let status = child.wait().context("wait for cargo")?;
     if !status.success() {
         bail!(
-            "tests failed or did not build, see above ({status}); to run one again, type: cargo xtask test NAME"
+            "tests failed or did not build, see above ({status}); to run one again, type: {again}"
         );
     }
     Ok(ran)

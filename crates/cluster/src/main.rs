@@ -1,7 +1,7 @@
 //! `cluster VERB`: what `cargo xtask cluster` delegates to.
 //!
-//! It only reads arguments and reports errors; what a verb does stands in the library, in modules of the verbs' names. The
-//! last two verbs are how the cluster makes its machines, and nobody types them.
+//! It only reads arguments and reports errors; what a verb does stands in the library, in modules of the verbs' names. Two
+//! more verbs are how the cluster makes its machines, and nobody types them.
 
 use std::env;
 use std::io::Write;
@@ -39,13 +39,19 @@ const VERBS: &[Verb] = &[
         run: |place, words| Cluster::at(place, &Shape::parse(words)?).map(drop),
     },
     Verb {
+        name: "test",
+        arguments: "[--keep] [--all] [NAME...]",
+        does: "the tests that CI runs, all, or those with NAME in their names; --keep, or Ctrl-C, leaves the cluster up",
+        run: |_, _| bail!("it needs cargo; type: cargo xtask cluster test"),
+    },
+    Verb {
         name: "demo",
         arguments: "[--keep]",
         does: "the hand-made demo on a master and a worker; --keep leaves the cluster up",
         run: demo,
     },
     Verb {
-        name: "k",
+        name: KUBECTL,
         arguments: "...",
         does: "kubectl as the administrator of the running cluster",
         run: |place, words| {
@@ -54,7 +60,7 @@ const VERBS: &[Verb] = &[
         },
     },
     Verb {
-        name: "inside",
+        name: INSIDE,
         arguments: "MACHINE [COMMAND...]",
         does: "a command, or a shell, on a node, or on the machine of the control plane, `control`",
         run: inside,
@@ -96,11 +102,19 @@ const VERBS: &[Verb] = &[
     },
 ];
 
+/// What follows these is another program's.
+const KUBECTL: &str = "k";
+const INSIDE: &str = "inside";
+
 /// The shell's convention for a command that was called wrongly.
 const CALLED_WRONGLY: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    if asks_for_help(&arguments) {
+        say(usage());
+        return ExitCode::SUCCESS;
+    }
     match hidden(&arguments).or_else(|| run(&arguments)) {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => {
@@ -113,6 +127,15 @@ fn main() -> ExitCode {
             ExitCode::from(CALLED_WRONGLY)
         }
     }
+}
+
+fn asks_for_help(arguments: &[String]) -> bool {
+    let is_others = |verb: &String| verb == KUBECTL || verb == INSIDE;
+    let words = match arguments.first() {
+        Some(verb) if is_others(verb) => &[],
+        _ => arguments,
+    };
+    words.iter().any(|word| word == "--help" || word == "-h")
 }
 
 fn run(arguments: &[String]) -> Option<Result<()>> {
