@@ -13,12 +13,14 @@ use crate::cluster::Cluster;
 use crate::lan;
 use crate::machine::Machine;
 use crate::pod::Pod;
-use crate::wait;
+use crate::{process, wait};
 
 /// How long an answer is waited for, in seconds: it takes milliseconds, but a busy machine may let curl wait for its turn.
 const PATIENCE: &str = "15";
 /// Where none is expected.
 const IMPATIENCE: &str = "2";
+/// curl's codes for that: no connection, and no answer in time. kubectl passes them on.
+const NOBODY: [i32; 2] = [7, 28];
 const LISTENS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who asks.
@@ -47,17 +49,20 @@ impl Client<'_> {
     /// # Errors
     /// When nobody answers in time, or not with success.
     pub fn get(&self, to: SocketAddr, path: &str) -> Result<String> {
-        self.get_within(PATIENCE, to, path)
+        self.curl("-sSfg", PATIENCE, to, path)
     }
 
     /// Nobody answers HTTP there.
     ///
     /// # Errors
-    /// When somebody does, with the answer.
+    /// When somebody does, with the answer, or curl fails for another reason than that nobody does.
     pub fn gets_nothing(&self, to: SocketAddr) -> Result<()> {
-        match self.get_within(IMPATIENCE, to, "hostname") {
+        match self.curl("-sSg", IMPATIENCE, to, "hostname") {
             Ok(name) => bail!("{name} answers {} at {to}", self.name()),
-            Err(_) => Ok(()),
+            Err(error) if process::code(&error).is_some_and(|code| NOBODY.contains(&code)) => {
+                Ok(())
+            }
+            Err(error) => Err(error.context(format!("{} asks nobody at {to}", self.name()))),
         }
     }
 
@@ -108,8 +113,8 @@ impl Client<'_> {
         }
     }
 
-    fn get_within(&self, seconds: &str, to: SocketAddr, path: &str) -> Result<String> {
-        let mut words = vec!["curl", "-sSfg", "-m", seconds];
+    fn curl(&self, flags: &str, seconds: &str, to: SocketAddr, path: &str) -> Result<String> {
+        let mut words = vec!["curl", flags, "-m", seconds];
         let own = self.far_away(to.ip())?;
         if let Some(own) = &own {
             words.extend(["--interface", own]);
@@ -135,7 +140,7 @@ impl Client<'_> {
 pub struct Listener(Child);
 
 impl Listener {
-    /// Starts it, and waits until it answers at all the machine's addresses.
+    /// Starts it at all the machine's addresses, and waits until it answers.
     ///
     /// # Errors
     /// When it does not start or listen.

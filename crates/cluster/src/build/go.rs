@@ -8,12 +8,17 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::module;
 use crate::progress::say;
 use crate::{Place, process, version};
+
+/// For one call, which may fetch a thousand modules or compile all of Kubernetes on a slow machine.
+const WITHIN: Duration = Duration::from_secs(2 * 3600);
 
 /// A compiler that is new enough.
 pub(super) struct Go {
@@ -43,7 +48,7 @@ impl Go {
 
     /// What it answers.
     pub(super) fn ask(&self, folder: &Path, arguments: &[&str]) -> Result<String> {
-        process::run(self.command(folder).args(arguments))
+        process::feed_within(WITHIN, self.command(folder).args(arguments), "")
     }
 
     /// Shows the command and runs it; its progress is passed on, but for a line for each of a thousand modules.
@@ -58,13 +63,18 @@ impl Go {
         say(format!("$ cd {} && {shown}", folder.display()));
         let mut child = command.spawn().with_context(|| format!("start {shown}"))?;
         let lines = child.stderr.take().map(BufReader::new);
-        for line in lines.into_iter().flat_map(BufReader::lines) {
-            let line = line.with_context(|| format!("listen to {shown}"))?;
-            if !line.starts_with("go: downloading ") {
-                say(line);
-            }
+        let teller = thread::spawn(move || {
+            let lines = lines.into_iter().flat_map(BufReader::lines);
+            lines
+                .map_while(Result::ok)
+                .filter(|line| !line.starts_with("go: downloading "))
+                .for_each(say);
+        });
+        let status = process::ended(&mut child, &shown, WITHIN)?;
+        // Its last words come before the error.
+        if let Err(panic) = teller.join() {
+            std::panic::resume_unwind(panic);
         }
-        let status = child.wait().with_context(|| format!("wait for {shown}"))?;
         if !status.success() {
             bail!("{shown}: {status}");
         }
