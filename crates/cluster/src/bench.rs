@@ -10,7 +10,7 @@ mod report;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::api::Api;
 use crate::cluster::Cluster;
@@ -57,8 +57,12 @@ struct Agent {
 /// Measures so many times on a cluster of each kind, and gives the figures as a table; nothing of the clusters stays.
 ///
 /// # Errors
-/// When a cluster does not come up, or a pod does not become Ready.
+/// When there is no round, a cluster does not come up, or a pod does not become Ready.
 pub fn bench(place: &Place, rounds: usize) -> Result<String> {
+    ensure!(
+        rounds > 0,
+        "in 0 rounds nothing can be measured; it takes one or more"
+    );
     let mut done = Vec::new();
     for number in 0..rounds {
         let mut networks = [Network::Podwire, Network::Reference];

@@ -84,6 +84,16 @@ impl Cluster {
         up::down(place)
     }
 
+    /// From here on it is not what an `up` would make, and the next one makes a new one; but see [`Cluster::mark_restored`].
+    pub(crate) fn mark_changed(&self) -> Result<()> {
+        up::unmark(&self.place)
+    }
+
+    /// All that was changed has been put back.
+    pub(crate) fn mark_restored(&self) -> Result<()> {
+        up::mark(&self.place)
+    }
+
     /// What it is like.
     pub fn shape(&self) -> &Shape {
         &self.shape

@@ -11,7 +11,7 @@ mod report;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -28,6 +28,10 @@ const OURS: &str = "[sig-network]";
 /// Cases at the same time; they wait more than they work.
 const AT_ONCE: usize = 3;
 
+/// So long ginkgo runs cases, and so much later it has told what came of them.
+const ENDS_WITHIN: Duration = Duration::from_secs(2 * 3600);
+const GIVES_UP_WITHIN: Duration = Duration::from_secs(2 * 3600 + 600);
+
 /// Cases that must be alone on the cluster say so.
 const ALONE: [&str; 2] = ["[Serial]", "[Disruptive]"];
 
@@ -37,6 +41,8 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// A kind of cluster, and the cases that need it.
 struct Part {
     name: &'static str,
+    /// The same in the names of files.
+    word: &'static str,
     shape: &'static str,
     /// Words of the names of those cases; without one it takes all others.
     marks: &'static [&'static str],
@@ -46,16 +52,19 @@ struct Part {
 const PARTS: [Part; 3] = [
     Part {
         name: "dual-stack",
+        word: "dual",
         shape: "2 --family dual",
         marks: &["[Feature:IPv6DualStack]"],
     },
     Part {
         name: "kube-proxy in iptables mode",
+        word: "iptables",
         shape: "2 --proxy iptables",
         marks: &["[Feature:LocalhostNodePorts]", "[Feature:KubeProxyNFAcct]"],
     },
     Part {
         name: "IPv4",
+        word: "ipv4",
         shape: "3",
         marks: &[],
     },
@@ -143,12 +152,13 @@ fn run(place: &Place, part: &Part, cases: &[&str]) -> Result<Vec<String>> {
     let is_alone = |case: &&&str| ALONE.iter().any(|mark| case.contains(mark));
     let (alone, together): (Vec<_>, Vec<_>) = cases.iter().partition(is_alone);
     let mut wrong = Vec::new();
-    for (cases, at_once) in [(together, AT_ONCE), (alone, 1)] {
+    let of_alone = format!("{}-alone", part.word);
+    for (cases, at_once, word) in [(together, AT_ONCE, part.word), (alone, 1, &of_alone)] {
         if cases.is_empty() {
             continue;
         }
         let began = Instant::now();
-        let seen = ginkgo(&cluster, &cases, at_once)?;
+        let seen = ginkgo(&cluster, &cases, at_once, word)?;
         let before = wrong.len();
         wrong.extend(cases.iter().filter_map(|name| complaint(name, &seen)));
         say(format!(
@@ -160,6 +170,10 @@ fn run(place: &Place, part: &Part, cases: &[&str]) -> Result<Vec<String>> {
         ));
     }
     put_back(&cluster)?;
+    // What a case leaves behind that failed, nobody knows.
+    if wrong.is_empty() {
+        cluster.mark_restored()?;
+    }
     Ok(wrong)
 }
 
@@ -167,6 +181,7 @@ fn run(place: &Place, part: &Part, cases: &[&str]) -> Result<Vec<String>> {
 /// their zones do not count.
 fn prepare(cluster: &Cluster) -> Result<()> {
     cluster.names()?;
+    cluster.mark_changed()?;
     for node in cluster.nodes() {
         let zone = format!("topology.kubernetes.io/zone={}", node.name());
         cluster.kubectl(&["label", "--overwrite", "node", node.name(), &zone])?;
@@ -196,11 +211,12 @@ fn complaint(name: &str, seen: &[Case]) -> Option<String> {
     }
 }
 
-/// One run of the suite; whether cases fail is told by its report.
-fn ginkgo(cluster: &Cluster, cases: &[&str], at_once: usize) -> Result<Vec<Case>> {
+/// One run of the suite, with a log and a report of this name; whether cases fail is told by its report.
+fn ginkgo(cluster: &Cluster, cases: &[&str], at_once: usize, word: &str) -> Result<Vec<Case>> {
     let place = cluster.place();
     let folder = place.root().join("e2e");
-    let (log, file) = (folder.join("log"), folder.join("report.json"));
+    let report = format!("report-{word}.json");
+    let (log, file) = (folder.join(format!("log-{word}")), folder.join(&report));
     drop(fs::remove_file(&file));
     let names: Vec<_> = cases.iter().map(|name| escaped(name)).collect();
     say(format!(
@@ -215,14 +231,10 @@ fn ginkgo(cluster: &Cluster, cases: &[&str], at_once: usize) -> Result<Vec<Case>
     command
         .arg(format!("--procs={at_once}"))
         .arg(format!("--focus=({})$", names.join("|")))
-        .args([
-            "--no-color",
-            "--silence-skips",
-            "--keep-going",
-            "--timeout=2h",
-        ])
+        .args(["--no-color", "--silence-skips", "--keep-going"])
+        .arg(format!("--timeout={}s", ENDS_WITHIN.as_secs()))
         .arg(format!("--output-dir={}", folder.display()))
-        .arg("--json-report=report.json")
+        .arg(format!("--json-report={report}"))
         .arg(program(place, "e2e.test")?)
         .args(["--", "--provider=skeleton", "--disable-log-dump"])
         // It counts them itself, but some cases ask for this.
@@ -236,7 +248,8 @@ fn ginkgo(cluster: &Cluster, cases: &[&str], at_once: usize) -> Result<Vec<Case>
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err);
-    command.status().context("run ginkgo")?;
+    let mut child = command.spawn().context("start ginkgo")?;
+    crate::process::ended(&mut child, "ginkgo", GIVES_UP_WITHIN)?;
     report::read(&file).with_context(|| format!("ginkgo told nothing; see {}", log.display()))
 }
 

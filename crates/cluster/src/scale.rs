@@ -33,6 +33,9 @@ const LEARNS_WITHIN: Duration = Duration::from_secs(120);
 const RESTS_WITHIN: Duration = Duration::from_secs(60);
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(60);
 
+/// With those that come and go beside them they have nearly all ranges of the fill.
+const MOST_NODES: usize = 5_900;
+
 /// Part of a processor in a second that is nothing to do.
 const AT_REST: f64 = 0.02;
 
@@ -58,8 +61,9 @@ pub struct Figures {
 /// Fills the API of a new cluster step by step and measures at each; nothing of the cluster stays.
 ///
 /// # Errors
-/// When the cluster does not come up or the agent does not follow, with what is known of it.
+/// When the steps are none, the cluster does not come up or the agent does not follow, with what is known of it.
 pub fn scale(place: &Place, steps: &[usize], pods: usize) -> Result<Vec<Figures>> {
+    check(steps)?;
     Cluster::down(place)?;
     // Where something fails, it stays to be looked at.
     let figures = measure(&Cluster::at(place, &Shape::default())?, steps, pods)?;
@@ -67,7 +71,23 @@ pub fn scale(place: &Place, steps: &[usize], pods: usize) -> Result<Vec<Figures>
     Ok(figures)
 }
 
+/// Each step adds nodes to those of the one before.
+fn check(steps: &[usize]) -> Result<()> {
+    ensure!(!steps.is_empty(), "it needs a number of nodes");
+    ensure!(
+        steps.is_sorted_by(|one, next| one < next),
+        "each number of nodes must be greater than the one before it, because nodes are only added; these are {steps:?}"
+    );
+    ensure!(!steps.contains(&0), "among 0 nodes nothing can be measured");
+    ensure!(
+        steps.iter().all(|nodes| *nodes <= MOST_NODES),
+        "there are addresses for {MOST_NODES} nodes, and for some more that come and go; these are {steps:?}"
+    );
+    Ok(())
+}
+
 fn measure(cluster: &Cluster, steps: &[usize], pods: usize) -> Result<Vec<Figures>> {
+    cluster.mark_changed()?;
     for (node, number) in cluster.nodes().iter().zip(1..) {
         fill::reach(node, number)?;
     }
@@ -151,4 +171,30 @@ fn come_to_rest(cluster: &Cluster, meter: &Meter) -> Result<()> {
 
 fn rest(meter: &Meter, span: Duration) -> Result<Usage> {
     meter.during(|| wait::rest(span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(steps: &[usize]) -> String {
+        check(steps).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn steps_are_refused_that_are_none_or_do_not_grow() {
+        assert!(check(&[1]).is_ok());
+        assert!(check(&[500, 5000]).is_ok());
+        assert!(refusal(&[]).contains("a number of nodes"));
+        assert!(refusal(&[0, 5]).contains("among 0 nodes"));
+        assert!(refusal(&[5, 5]).contains("greater"));
+        assert!(refusal(&[50, 5]).contains("greater"));
+    }
+
+    #[test]
+    fn the_most_nodes_and_those_that_come_and_go_have_ranges_in_the_clusters_prefix() {
+        let last = fill::range(MOST_NODES + route::MORE - 1).unwrap();
+        assert!(last.starts_with("10.244."), "{last}");
+        assert!(refusal(&[5, MOST_NODES + 1]).contains("addresses for 5900 nodes"));
+    }
 }

@@ -3,8 +3,8 @@
 //! First the control plane, then all nodes at once, then their images and the network. A cluster that did not come up
 //! stays to be looked at, and the next `up` replaces it. Taking down ends the machines and removes their disks.
 
-use std::fs;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -20,7 +20,7 @@ use crate::{Place, dns, image, import, lan, network};
 const API_SERVER_WITHIN: Duration = Duration::from_secs(120);
 const NODES_WITHIN: Duration = Duration::from_secs(180);
 
-/// Stands in `run` when everything was Ready once.
+/// Stands in `run` when everything was Ready once, as long as nobody changes what the next one would not find out.
 const COMPLETE: &str = "complete";
 
 /// The archive of Podwire's image.
@@ -155,9 +155,24 @@ fn make(cluster: &Cluster) -> Result<()> {
         "node-role.kubernetes.io/control-plane=",
     ])?;
     ready(cluster)?;
-    fs::write(run.join(COMPLETE), "").context("note that the cluster is complete")?;
+    mark(place)?;
     say(began, "all nodes are there");
     Ok(())
+}
+
+/// The cluster may be taken by the next `up`.
+pub(crate) fn mark(place: &Place) -> Result<()> {
+    fs::write(place.run().join(COMPLETE), "").context("note that the cluster is complete")
+}
+
+/// It may not.
+pub(crate) fn unmark(place: &Place) -> Result<()> {
+    match fs::remove_file(place.run().join(COMPLETE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).context("note that the cluster is not complete")
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Waits until all nodes are Ready; without a network they cannot be.

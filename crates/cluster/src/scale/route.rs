@@ -20,6 +20,9 @@ use crate::{fill, wait};
 const SAMPLES: usize = 200;
 /// Nodes that come at once.
 const CROWD: usize = 100;
+/// So many numbers these take, behind those of the nodes that stay.
+#[cfg(test)]
+pub(super) const MORE: usize = if SAMPLES > CROWD { SAMPLES } else { CROWD };
 const WITHIN: Duration = Duration::from_secs(20);
 /// Between two of them, up to this, so that they meet the agent in every state.
 const REST_MOST: u64 = 100;
