@@ -1,9 +1,13 @@
 //! Another image: a rolling update of the agents and its rollback, while pods start and end.
 
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 use cluster::Cluster;
 
-use super::{AGENTS, DAEMON_SET, NODES, agents_run, kubectl, ledger, pods, three_nodes, traffic};
+use super::{
+    AGENTS, AT_LAST, DAEMON_SET, NODES, agents_run, kubectl, ledger, pods, three_nodes, traffic,
+};
 
 /// Another name of the image is another image to the DaemonSet.
 const NEXT: &str = "localhost/podwire:next";
@@ -40,10 +44,15 @@ fn no_packet_is_lost_by_a_rolling_update_and_its_rollback_while_pods_start_and_e
 fn while_pods_come_and_go(cluster: &Cluster) -> Result<()> {
     let is_through = || {
         let words = ["rollout", "status", DAEMON_SET, "--timeout=1s"];
-        kubectl(cluster, &words).is_ok()
+        kubectl(cluster, &words)
     };
+    let deadline = Instant::now() + AT_LAST;
     let mut rounds = 0;
-    while !is_through() {
+    while let Err(error) = is_through() {
+        ensure!(
+            Instant::now() < deadline,
+            "the update is not through within {AT_LAST:?}: {error:#}"
+        );
         let meanwhile = pods::idle(cluster, NAME, PODS, &NODES)?;
         pods::counted(cluster, NAME, PODS)?;
         drop(meanwhile);
@@ -57,9 +66,10 @@ fn while_pods_come_and_go(cluster: &Cluster) -> Result<()> {
 fn runs(cluster: &Cluster, image: &str) -> Result<()> {
     let path = "jsonpath={.items[*].spec.containers[0].image}";
     let images = kubectl(cluster, &["get", "pods", "-l", AGENTS, "-o", path])?;
+    let images: Vec<_> = images.split_whitespace().collect();
     ensure!(
-        images.split_whitespace().all(|running| running == image),
-        "{images} run, not {image}"
+        images == [image; NODES.len()],
+        "{images:?} run, not {image} on each node"
     );
     Ok(())
 }
