@@ -236,11 +236,6 @@ impl Machine {
         Ok(command)
     }
 
-    /// The last lines of one of its logs.
-    pub fn last_lines(&self, program: &str) -> String {
-        tail(&self.log(program))
-    }
-
     fn enter(&self, namespaces: &[&str]) -> Result<Command> {
         let mut command = Command::new("nsenter");
         command

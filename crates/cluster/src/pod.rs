@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
+use crate::Objects;
 use crate::cluster::Cluster;
 
 /// The port at which they answer HTTP.
@@ -24,28 +26,13 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Pods of a DaemonSet of this name, one on each node, all Ready.
+/// Pods of a DaemonSet of this name, one on each node, all Ready; they go with the object.
 ///
 /// # Errors
 /// When they do not become Ready, with what is known of the cluster.
-pub fn on_each_node(cluster: &Cluster, name: &str) -> Result<Vec<Pod>> {
-    let image = cluster.place().image("agnhost")?;
-    cluster.apply(&format!(
-        "apiVersion: apps/v1\n\
-         kind: DaemonSet\n\
-         metadata: {{name: {name}}}\n\
-         spec:\n  \
-           selector: {{matchLabels: {{app: {name}}}}}\n  \
-           template:\n    \
-             metadata: {{labels: {{app: {name}}}}}\n    \
-             spec:\n      \
-               terminationGracePeriodSeconds: 1\n      \
-               containers:\n      \
-               - name: web\n        \
-                 image: {image}\n        \
-                 args: [netexec, --http-port={PORT}]\n        \
-                 readinessProbe: {{httpGet: {{path: /, port: {PORT}}}, periodSeconds: 1}}\n"
-    ))?;
+pub fn on_each_node<'a>(cluster: &'a Cluster, name: &str) -> Result<(Objects<'a>, Vec<Pod>)> {
+    let pods = json!({"terminationGracePeriodSeconds": 1, "containers": [web(cluster)?]});
+    let objects = Objects::new(cluster, &[workload("DaemonSet", name, &pods)])?;
     let rollout = [
         "rollout",
         "status",
@@ -55,23 +42,34 @@ pub fn on_each_node(cluster: &Cluster, name: &str) -> Result<Vec<Pod>> {
     cluster
         .kubectl(&rollout)
         .map_err(|error| error.context(cluster.explain()))?;
-    list(cluster, &format!("app={name}"))
+    Ok((objects, list(cluster, &format!("app={name}"))?))
 }
 
-/// Removes a DaemonSet and waits until its pods are gone.
+/// A container that answers HTTP at [`PORT`], and says so when it is Ready.
 ///
 /// # Errors
-/// When it is not there, or a pod does not go.
-pub fn remove(cluster: &Cluster, name: &str) -> Result<()> {
-    let daemonset = format!("daemonset/{name}");
-    let words = [
-        "delete",
-        &daemonset,
-        "--cascade=foreground",
-        "--timeout=60s",
-    ];
-    let outcome = cluster.kubectl(&words).map(drop);
-    outcome.map_err(|error| error.context(cluster.explain()))
+/// When its image is missing.
+pub fn web(cluster: &Cluster) -> Result<Value> {
+    Ok(json!({
+        "name": "web",
+        "image": cluster.place().image("agnhost")?,
+        "args": ["netexec", format!("--http-port={PORT}")],
+        "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
+    }))
+}
+
+/// A DaemonSet or Deployment of pods with this spec, which have its name as their label `app`.
+pub fn workload(kind: &str, name: &str, pods: &Value) -> Value {
+    let labels = json!({"app": name});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pods},
+        },
+    })
 }
 
 /// The pods with a label, but for those that are being deleted.
@@ -81,12 +79,12 @@ pub fn remove(cluster: &Cluster, name: &str) -> Result<()> {
 pub fn list(cluster: &Cluster, selector: &str) -> Result<Vec<Pod>> {
     let answer = cluster.json(&["pods", "-l", selector])?;
     let items = answer["items"].as_array().context("a list of pods")?;
-    let stays = |item: &&serde_json::Value| item["metadata"]["deletionTimestamp"].is_null();
+    let stays = |item: &&Value| item["metadata"]["deletionTimestamp"].is_null();
     items
         .iter()
         .filter(stays)
         .map(|item| {
-            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let name = text(&item["metadata"]["name"]);
             let addresses = item["status"]["podIPs"].as_array().into_iter().flatten();
             let addresses: Result<Vec<IpAddr>> = addresses

@@ -31,8 +31,11 @@ pub fn until<T>(
     }
 }
 
-/// Waits where there is nothing to wait for: between two questions, or for the time of a measurement.
-pub(crate) fn rest(span: Duration) -> Result<()> {
+/// Waits where there is nothing to wait for: between two questions, or for a time that is itself what is measured or endured.
+///
+/// # Errors
+/// When the kernel knows no time of that length.
+pub fn rest(span: Duration) -> Result<()> {
     let span = Timespec::try_from(span).context("a rest of that length")?;
     poll(&mut [], Some(&span)).context("rest").map(drop)
 }

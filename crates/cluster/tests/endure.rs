@@ -14,8 +14,9 @@ mod upgrade;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+/// Where time itself is what has to be endured.
+pub(crate) use cluster::wait::rest as let_pass;
 use cluster::{Cluster, Node};
-use rustix::event::{Timespec, poll};
 use serde_json::Value;
 
 /// For what takes seconds, on a machine that has a lot else to do.
@@ -83,10 +84,4 @@ pub(crate) fn status(cluster: &Cluster, node: &Node<'_>) -> Result<String> {
 fn is_ready(pod: &Value) -> bool {
     let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
-/// Lets time go by, where time itself is what has to be endured.
-pub(crate) fn let_pass(time: Duration) -> Result<()> {
-    poll(&mut [], Some(&Timespec::try_from(time)?)).context("let time pass")?;
-    Ok(())
 }

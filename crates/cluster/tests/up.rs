@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Every pod gets every pod's name from every address of it.
 pub(crate) fn all_reach_all(cluster: &Cluster, families: usize) -> Result<()> {
-    let pods = pod::on_each_node(cluster, "each")?;
+    let (each, pods) = pod::on_each_node(cluster, "each")?;
     ensure!(
         pods.len() == cluster.nodes().len(),
         "not one a node: {pods:?}"
@@ -26,7 +26,7 @@ pub(crate) fn all_reach_all(cluster: &Cluster, families: usize) -> Result<()> {
             }
         }
     }
-    pod::remove(cluster, "each")
+    each.end()
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_daemon_that_is_killed_comes_back() -> Result<()> {
 #[test]
 fn an_agent_in_its_container_and_the_plugin_on_the_node_live_in_the_same_boot() -> Result<()> {
     let cluster = with("2")?;
-    let pods = pod::on_each_node(&cluster, "each")?;
+    let (each, pods) = pod::on_each_node(&cluster, "each")?;
     for pod in &pods {
         let words = ["cat", "/proc/sys/kernel/random/boot_id"];
         let (inside, outside) = (
@@ -95,5 +95,5 @@ fn an_agent_in_its_container_and_the_plugin_on_the_node_live_in_the_same_boot() 
             "{pod:?} sees {inside}, its node {outside}"
         );
     }
-    pod::remove(&cluster, "each")
+    each.end()
 }

@@ -27,17 +27,8 @@ pub(crate) fn idle<'a>(
     let idle = json!({"name": "idle", "image": cluster.place().image("pause")?});
     let pods =
         json!({"terminationGracePeriodSeconds": 1, "affinity": affinity, "containers": [idle]});
-    let labels = json!({"app": name});
-    let deployment = json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": count,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pods},
-        },
-    });
+    let mut deployment = pod::workload("Deployment", name, &pods);
+    deployment["spec"]["replicas"] = count.into();
     Objects::new(cluster, &[deployment])
 }
 
@@ -85,13 +76,6 @@ pub(crate) fn answering<'a>(
 
 /// That pod as an object, on no node yet.
 pub(crate) fn answering_object(cluster: &Cluster, name: &str) -> Result<Value> {
-    let port = pod::PORT;
-    let web = json!({
-        "name": "web",
-        "image": cluster.place().image("agnhost")?,
-        "args": ["netexec", format!("--http-port={port}")],
-        "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1},
-    });
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -99,7 +83,7 @@ pub(crate) fn answering_object(cluster: &Cluster, name: &str) -> Result<Value> {
         "spec": {
             "terminationGracePeriodSeconds": 1,
             "tolerations": [{"operator": "Exists"}],
-            "containers": [web],
+            "containers": [pod::web(cluster)?],
         },
     }))
 }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, pod};
+use cluster::{Cluster, Objects, pod};
 use lab::Lab;
 use lab::stream::{self, Stream};
 
@@ -21,7 +21,7 @@ const NAME: &str = "ends";
 
 /// All streams, and what keeps them.
 pub(crate) struct Traffic<'a> {
-    cluster: &'a Cluster,
+    _ends: Objects<'a>,
     streams: Vec<(String, Stream)>,
     machine: u64,
     lab: Lab,
@@ -30,13 +30,13 @@ pub(crate) struct Traffic<'a> {
 /// Starts it.
 pub(crate) fn begin(cluster: &Cluster) -> Result<Traffic<'_>> {
     let lab = Lab::new()?;
+    let (objects, pods) = pod::on_each_node(cluster, NAME)?;
     let mut traffic = Traffic {
-        cluster,
+        _ends: objects,
         streams: Vec::new(),
         machine: dropped_by_the_machine()?,
         lab,
     };
-    let pods = pod::on_each_node(cluster, NAME)?;
     let mut ends = Vec::new();
     for node in &NODES[..2] {
         let pod = pods.iter().find(|pod| pod.node == *node);
@@ -74,13 +74,6 @@ impl Traffic<'_> {
             "{lost} packets were lost; the whole machine's queues dropped {machine} meanwhile:\n{told}"
         );
         Ok(())
-    }
-}
-
-impl Drop for Traffic<'_> {
-    fn drop(&mut self) {
-        // Pods that do not go are in the way of the next test, which then tells.
-        drop(pod::remove(self.cluster, NAME));
     }
 }
 
