@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::pod::{self, Pod};
-use crate::shape::MASTER;
+use crate::shape::{Family, MASTER};
 use crate::{Listener, Objects, lan};
+use lab::walk::Target;
 use round::Connection;
 
 const NAME: &str = "demo";
@@ -25,12 +26,14 @@ const TAINT: &str = "node-role.kubernetes.io/control-plane:NoSchedule";
 /// Where hosts answer, beside whatever else listens on them.
 const HOST_PORT: u16 = 8090;
 const RUN_WITHIN: Duration = Duration::from_secs(60);
+const NODES: usize = 2;
 /// So many pods with the taint, and twice as many without.
 const FEW: usize = 2;
 
 /// The demo, done.
 #[derive(Debug)]
 pub struct Walk {
+    family: Family,
     /// What `kubectl get node` says.
     nodes: String,
     ranges: Vec<Ranges>,
@@ -52,7 +55,7 @@ struct Ranges {
 /// When a step fails; what a pod does not reach is none, but one of [`Walk::faults`].
 pub fn perform(cluster: &Cluster) -> Result<Walk> {
     ensure!(
-        cluster.nodes().len() == 2,
+        cluster.nodes().len() == NODES,
         "the demo has two nodes, not {}",
         cluster.nodes().len()
     );
@@ -64,6 +67,7 @@ pub fn perform(cluster: &Cluster) -> Result<Walk> {
     drop(cluster.kubectl(&["taint", "node", MASTER, &format!("{TAINT}-")]));
     let (tainted, untainted, connections) = outcome?;
     Ok(Walk {
+        family: cluster.shape().family,
         nodes,
         ranges,
         tainted,
@@ -98,37 +102,21 @@ fn running(cluster: &Cluster, count: usize) -> Result<Vec<Pod>> {
 
 /// Pods that are spread over all nodes that they may run on.
 fn deployment(cluster: &Cluster) -> Result<Value> {
-    let labels = json!({"app": NAME});
-    let web = json!({
-        "name": "web",
-        "image": cluster.place().image("agnhost")?,
-        "args": ["netexec", format!("--http-port={}", pod::PORT)],
-        "readinessProbe": {"httpGet": {"path": "/", "port": pod::PORT}, "periodSeconds": 1},
-    });
     let spread = json!({
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "DoNotSchedule",
         "nodeTaintsPolicy": "Honor",
-        "labelSelector": {"matchLabels": labels},
+        "labelSelector": {"matchLabels": {"app": NAME}},
     });
-    Ok(json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": NAME},
-        "spec": {
-            "replicas": FEW,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "terminationGracePeriodSeconds": 1,
-                    "topologySpreadConstraints": [spread],
-                    "containers": [web],
-                },
-            },
-        },
-    }))
+    let pods = json!({
+        "terminationGracePeriodSeconds": 1,
+        "topologySpreadConstraints": [spread],
+        "containers": [pod::web(cluster)?],
+    });
+    let mut deployment = pod::workload("Deployment", NAME, &pods);
+    deployment["spec"]["replicas"] = FEW.into();
+    Ok(deployment)
 }
 
 fn ranges(cluster: &Cluster) -> Result<Vec<Ranges>> {
@@ -155,14 +143,17 @@ impl Walk {
 
     /// Everything that is not as it must be.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = self.untried();
         let ready = |line: &&str| line.split_whitespace().nth(1) == Some("Ready");
-        if self.nodes.lines().filter(ready).count() != 2 {
+        if self.nodes.lines().filter(ready).count() != NODES {
             faults.push(format!("expected: two nodes Ready; found:\n{}", self.nodes));
         }
+        let families = lan::pods(self.family).len();
         for Ranges { node, ranges } in &self.ranges {
-            if ranges.is_empty() {
-                faults.push(format!("{node} has no pod range"));
+            if ranges.len() != families {
+                faults.push(format!(
+                    "expected: {families} pod ranges of {node}; found: {ranges:?}"
+                ));
             }
         }
         let on = |pods: &[Pod], node: &str| pods.iter().filter(|pod| pod.node == node).count();
@@ -176,15 +167,114 @@ impl Walk {
         faults.extend(self.connections.iter().filter_map(Connection::fault));
         faults
     }
-}
 
-/// The address of this family, if there is one.
-fn among(addresses: &[IpAddr], like: IpAddr) -> Result<IpAddr> {
-    let same = |address: &&IpAddr| address.is_ipv4() == like.is_ipv4();
-    let found = addresses.iter().find(same).copied();
-    found.with_context(|| format!("no address like {like} among {addresses:?}"))
+    /// What nobody tried to reach: every target is to be tried once from each node in each family of the cluster.
+    fn untried(&self) -> Vec<String> {
+        let mut untried = Vec::new();
+        if self.ranges.len() != NODES {
+            untried.push(format!("expected: two nodes; found: {:?}", self.ranges));
+        }
+        let families = self.family.pick(("IPv4", true), ("IPv6", false));
+        let nodes = self.ranges.iter().map(|ranges| &ranges.node);
+        let pairs = nodes.flat_map(|node| families.iter().map(move |family| (node, family)));
+        for ((node, (name, is_ipv4)), target) in
+            pairs.flat_map(|pair| Target::ALL.map(|target| (pair, target)))
+        {
+            let is_it = |one: &&Connection| {
+                one.from == *node && one.own.is_ipv4() == *is_ipv4 && one.target == target
+            };
+            let times = self.connections.iter().filter(is_it).count();
+            if times != 1 {
+                untried.push(format!(
+                    "{name} from {node} to {}: expected: tried once; found: {times} times",
+                    target.name()
+                ));
+            }
+        }
+        untried
+    }
 }
 
 fn node_address(cluster: &Cluster, name: &str, like: IpAddr) -> Result<IpAddr> {
-    among(&lan::addresses(name, cluster.shape().family)?, like)
+    lan::like(&lan::addresses(name, cluster.shape().family)?, like)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(family: Family, ranges: &[&str]) -> Walk {
+        let nodes = [MASTER, "worker1"];
+        let pod = |node: &str| Pod {
+            name: "demo".to_owned(),
+            node: node.to_owned(),
+            addresses: Vec::new(),
+        };
+        let mut connections = Vec::new();
+        for node in nodes {
+            for own in ["10.244.0.2", "fd00:10:244::2"] {
+                let own: IpAddr = own.parse().unwrap();
+                if ranges
+                    .iter()
+                    .any(|range| range.contains(':') == own.is_ipv6())
+                {
+                    connections
+                        .extend(Target::ALL.map(|target| Connection::reached(node, target, own)));
+                }
+            }
+        }
+        Walk {
+            family,
+            nodes: nodes.map(|node| format!("{node} Ready\n")).concat(),
+            ranges: nodes
+                .map(|node| Ranges {
+                    node: node.to_owned(),
+                    ranges: ranges.iter().map(ToString::to_string).collect(),
+                })
+                .into(),
+            tainted: vec![pod("worker1"), pod("worker1")],
+            untainted: [nodes, nodes].concat().into_iter().map(pod).collect(),
+            connections,
+        }
+    }
+
+    const BOTH: [&str; 2] = ["10.244.0.0/24", "fd00:10:244::/64"];
+
+    #[test]
+    fn a_walk_in_all_families_of_the_cluster_has_no_fault() {
+        for (family, ranges) in [
+            (Family::Dual, &BOTH[..]),
+            (Family::Dual6, &BOTH),
+            (Family::Ipv4, &BOTH[..1]),
+            (Family::Ipv6, &BOTH[1..]),
+        ] {
+            assert_eq!(walk(family, ranges).faults(), [""; 0], "{family:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_was_not_tried_is_a_fault() {
+        let mut walk = walk(Family::Dual, &BOTH);
+        walk.connections.remove(12);
+        assert_eq!(
+            walk.faults(),
+            ["IPv4 from worker1 to pod on the same host: expected: tried once; found: 0 times"]
+        );
+        walk.connections.clear();
+        assert_eq!(walk.faults().len(), 20);
+    }
+
+    #[test]
+    fn a_family_that_pods_do_not_have_is_a_fault() {
+        let faults = walk(Family::Dual, &BOTH[..1]).faults();
+        assert_eq!(faults.len(), 10 + 2);
+        assert!(
+            faults[0].starts_with("IPv6 from master to own host"),
+            "{faults:?}"
+        );
+        assert!(
+            faults[11].starts_with("expected: 2 pod ranges of worker1"),
+            "{faults:?}"
+        );
+    }
 }

@@ -52,6 +52,16 @@ pub fn outside(family: Family) -> Result<Vec<IpAddr>> {
         .collect()
 }
 
+/// The one of these addresses that is of the same family as another.
+///
+/// # Errors
+/// When there is none.
+pub fn like(addresses: &[IpAddr], other: IpAddr) -> Result<IpAddr> {
+    let same = |address: &&IpAddr| address.is_ipv4() == other.is_ipv4();
+    let found = addresses.iter().find(same).copied();
+    found.with_context(|| format!("no address like {other} among {addresses:?}"))
+}
+
 /// What a certificate of the API server must name.
 pub(crate) fn api_names(family: Family) -> Result<Vec<IpAddr>> {
     let mut names = addresses(CONTROL, family)?;

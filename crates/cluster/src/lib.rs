@@ -32,7 +32,6 @@ pub mod progress;
 mod quantile;
 pub mod scale;
 mod shape;
-mod table;
 mod up;
 pub mod version;
 pub mod wait;

@@ -5,8 +5,6 @@
 //! `whole` runs with `--all` only, or when it is named; all else is run by CI as well.
 
 #[cfg(test)]
-mod demo;
-#[cfg(test)]
 mod endure;
 #[cfg(test)]
 mod services;

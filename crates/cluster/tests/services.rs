@@ -5,6 +5,7 @@
 //! sees.
 
 pub(crate) mod cluster_ip;
+pub(crate) mod demo;
 pub(crate) mod dns;
 pub(crate) mod host_port;
 pub(crate) mod kubectl;
@@ -21,6 +22,7 @@ macro_rules! on {
         crate::services::on!($shape:
             cluster_ip::a_service_address_leads_to_every_pod_of_the_service,
             cluster_ip::a_pod_reaches_itself_through_its_service_and_sees_others_as_they_are,
+            demo::pods_on_a_master_and_a_worker_reach_all_five_targets,
             dns::a_headless_service_has_the_addresses_of_its_pods,
             dns::a_pod_finds_services_by_name,
             host_port::a_host_port_leads_to_its_pod_from_everywhere,

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 pub use agent::{Agent, NODES, NODES_FILE, STATUS_FILE};
 pub use hand::Wires;
-pub use round::{Connection, Moment, Round, Target};
+pub use round::{Connection, Moment, Round, Target, word};
 pub use site::{CONF_FOLDER, Side, Site, conflist, runtime_config};
 pub use text::columns;
 

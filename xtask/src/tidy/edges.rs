@@ -59,7 +59,7 @@ const ROOMS: &[Room] = &[
         name: "cluster",
         may_use: &["lab"],
         why: "the cluster gets the built programs as a user's does, and what they stand on is not the code under test; \
-              packets are counted as in the laboratory",
+              the demo has the laboratory's targets, and packets are counted as there",
     },
     Room {
         name: "xtask",

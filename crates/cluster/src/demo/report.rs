@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::round::{Connection, Target};
+use lab::walk::{Target, columns};
+
+use super::round::Connection;
 use super::{Ranges, TAINT, Walk};
 use crate::pod::Pod;
-use crate::table::columns;
 
 impl fmt::Display for Walk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

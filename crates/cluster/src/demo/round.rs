@@ -3,22 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
+use lab::walk::{self, Target};
 
-use super::{HOST_PORT, among, node_address};
+use super::{HOST_PORT, node_address};
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::lan;
 use crate::pod::{self, Pod};
-
-/// What a pod should reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
-    OwnHost,
-    OtherHost,
-    SameHostPod,
-    OtherHostPod,
-    Outside,
-}
 
 /// A pod, a target, and what came of it.
 #[derive(Debug)]
@@ -35,27 +26,6 @@ pub(super) struct Connection {
     pub(super) tcp: Result<IpAddr, String>,
     /// Whom it should see.
     pub(super) expected: IpAddr,
-}
-
-impl Target {
-    /// The five, in the demo's order.
-    pub(super) const ALL: [Self; 5] = [
-        Self::OwnHost,
-        Self::OtherHost,
-        Self::SameHostPod,
-        Self::OtherHostPod,
-        Self::Outside,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::OwnHost => "own host",
-            Self::OtherHost => "other host",
-            Self::SameHostPod => "pod on the same host",
-            Self::OtherHostPod => "pod on the other host",
-            Self::Outside => "outside",
-        }
-    }
 }
 
 /// Tries everything in every family of the cluster.
@@ -91,7 +61,7 @@ fn try_one(
             .iter()
             .find(|pod| pod.node == node && pod.name != from.name);
         let found = found.with_context(|| format!("no other pod runs on {node}"))?;
-        Ok::<_, anyhow::Error>((among(&found.addresses, own)?, pod::PORT))
+        Ok::<_, anyhow::Error>((lan::like(&found.addresses, own)?, pod::PORT))
     };
     let (to, port) = match target {
         Target::OwnHost => (node_address(cluster, &from.node, own)?, HOST_PORT),
@@ -99,7 +69,7 @@ fn try_one(
         Target::SameHostPod => peer(&from.node)?,
         Target::OtherHostPod => peer(&other)?,
         Target::Outside => (
-            among(&lan::outside(cluster.shape().family)?, own)?,
+            lan::like(&lan::outside(cluster.shape().family)?, own)?,
             HOST_PORT,
         ),
     };
@@ -124,11 +94,20 @@ fn try_one(
 impl Connection {
     /// In one or two words.
     pub(super) fn word(&self) -> &'static str {
-        match (&self.icmp, &self.tcp) {
-            (Ok(()), Ok(_)) => "reached",
-            (Ok(()), Err(_)) => "ICMP only",
-            (Err(_), Ok(_)) => "TCP only",
-            (Err(_), Err(_)) => "no answer",
+        walk::word(&self.icmp, &self.tcp)
+    }
+
+    /// One that went well, for tests of what is made of it.
+    #[cfg(test)]
+    pub(super) fn reached(from: &str, target: Target, own: IpAddr) -> Self {
+        Self {
+            from: from.to_owned(),
+            target,
+            own,
+            to: own,
+            icmp: Ok(()),
+            tcp: Ok(own),
+            expected: own,
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+pub(super) use cluster::lan::like;
 use cluster::pod::{self, Pod};
 use cluster::{Client, Cluster, Objects, lan};
 use serde_json::{Value, json};
@@ -18,20 +19,14 @@ pub(super) const SERVICE_UDP: u16 = 81;
 
 /// A pod `web-NODE` on this node with these labels: `app: web`, `node: NODE`.
 pub(super) fn pod(cluster: &Cluster, node: &str) -> Result<Value> {
+    let mut web = pod::web(cluster)?;
+    let arguments = web["args"].as_array_mut().context("arguments")?;
+    arguments.push(format!("--udp-port={UDP}").into());
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": format!("web-{node}"), "labels": {"app": "web", "node": node}},
-        "spec": {
-            "nodeName": node,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "web",
-                "image": cluster.place().image("agnhost")?,
-                "args": ["netexec", format!("--http-port={}", pod::PORT), format!("--udp-port={UDP}")],
-                "readinessProbe": {"httpGet": {"path": "/", "port": pod::PORT}, "periodSeconds": 1},
-            }],
-        },
+        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [web]},
     }))
 }
 
@@ -105,13 +100,6 @@ pub(super) fn node_ports(cluster: &Cluster, service: &str) -> Result<[u16; 2]> {
 /// A node's addresses on the LAN.
 pub(super) fn node_addresses(cluster: &Cluster, node: &str) -> Result<Vec<IpAddr>> {
     lan::addresses(node, cluster.shape().family)
-}
-
-/// The address of this pod in the family of that one.
-pub(super) fn like(addresses: &[IpAddr], other: IpAddr) -> Result<IpAddr> {
-    let same = |address: &&IpAddr| address.is_ipv4() == other.is_ipv4();
-    let found = addresses.iter().find(same).copied();
-    found.with_context(|| format!("no address like {other} among {addresses:?}"))
 }
 
 /// The first address of a node's pod range, which is the node's own, in this family.

@@ -155,12 +155,7 @@ impl Round {
 impl Connection {
     /// In one or two words.
     pub fn word(&self) -> &'static str {
-        match (&self.icmp, &self.tcp) {
-            (Ok(()), Ok(_)) => "reached",
-            (Ok(()), Err(_)) => "ICMP only",
-            (Err(_), Ok(_)) => "TCP only",
-            (Err(_), Err(_)) => "no answer",
-        }
+        word(&self.icmp, &self.tcp)
     }
 
     fn fault(&self, moment: Moment) -> Option<String> {
@@ -200,6 +195,16 @@ impl Connection {
             Err(why) => why,
         };
         format!("ICMP: {icmp}; TCP: {tcp}")
+    }
+}
+
+/// What came of a connection, in one or two words.
+pub fn word<T>(icmp: &Result<(), T>, tcp: &Result<IpAddr, T>) -> &'static str {
+    match (icmp, tcp) {
+        (Ok(()), Ok(_)) => "reached",
+        (Ok(()), Err(_)) => "ICMP only",
+        (Err(_), Ok(_)) => "TCP only",
+        (Err(_), Err(_)) => "no answer",
     }
 }
 
