@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use lab::{Lab, Place, firewall, probe};
 use serde_json::json;
 
-use super::{Kind, NO_ANSWER, SOON, Scene, Side, echo, udp};
+use super::{Attached, Kind, NO_ANSWER, SOON, Scene, Side, echo, udp};
 
 const PORT: u16 = 8080;
 
@@ -20,6 +20,69 @@ struct Case<'a> {
 fn case<'a>(from: &'a Place, at: &'a str, seen: &str) -> Result<Case<'a>> {
     let seen = seen.parse()?;
     Ok(Case { from, at, seen })
+}
+
+impl Case<'_> {
+    /// What went wrong, by TCP and by UDP.
+    fn faults(&self) -> Result<Vec<String>> {
+        let Self { from, at, seen } = self;
+        let to = SocketAddr::new(at.parse()?, PORT);
+        let answers = [
+            ("tcp", probe::tcp(from, to, SOON)),
+            ("udp", udp(from, to, "web", SOON)),
+        ];
+        let fault = |(protocol, answer): (&str, Result<IpAddr>)| match answer {
+            Ok(found) if found == *seen => None,
+            Ok(found) => Some(format!(
+                "{protocol} from {} to {to}: seen as {found}, not {seen}",
+                from.name()
+            )),
+            Err(error) => Some(format!("{protocol}: {error:#}")),
+        };
+        Ok(answers.into_iter().filter_map(fault).collect())
+    }
+}
+
+fn by_ipv4<'a>(
+    kind: Kind,
+    scene: &'a Scene,
+    [web, other, far]: [&'a Attached; 3],
+) -> Result<Vec<Case<'a>>> {
+    // Where the demo has no agent, a pod's packets to the other node leave with their node's source; and pods of one
+    // bridge meet through the bridge's own address.
+    let (other4, far4) = match kind {
+        Kind::Bridge => ("10.244.0.1".to_owned(), "10.128.0.3".to_owned()),
+        Kind::Routed => (
+            other.address(true)?.to_string(),
+            far.address(true)?.to_string(),
+        ),
+    };
+    Ok(vec![
+        case(&scene.outside, "10.128.0.2", "10.128.0.1")?,
+        case(&scene.master.node, "10.128.0.2", "10.128.0.2")?,
+        case(&scene.master.node, "10.244.0.1", "10.244.0.1")?,
+        case(&scene.master.node, "127.0.0.1", "10.244.0.1")?,
+        case(&scene.master.node, "127.0.0.9", "10.244.0.1")?,
+        case(&scene.worker.node, "10.128.0.2", "10.128.0.3")?,
+        case(&other.pod, "10.128.0.2", &other4)?,
+        case(&web.pod, "10.128.0.2", "10.244.0.1")?,
+        case(&far.pod, "10.128.0.2", &far4)?,
+    ])
+}
+
+fn by_ipv6<'a>(scene: &'a Scene, [web, other, far]: [&'a Attached; 3]) -> Result<Vec<Case<'a>>> {
+    let (other6, far6) = (
+        other.address(false)?.to_string(),
+        far.address(false)?.to_string(),
+    );
+    Ok(vec![
+        case(&scene.outside, "fd00:10:128::2", "fd00:10:128::1")?,
+        case(&scene.master.node, "fd00:10:128::2", "fd00:10:128::2")?,
+        case(&scene.worker.node, "fd00:10:128::2", "fd00:10:128::3")?,
+        case(&other.pod, "fd00:10:128::2", &other6)?,
+        case(&web.pod, "fd00:10:128::2", "fd00:10:244::1")?,
+        case(&far.pod, "fd00:10:128::2", &far6)?,
+    ])
 }
 
 /// TCP and UDP, from everywhere, to a pod with ports at every address.
@@ -38,59 +101,12 @@ fn everywhere(kind: Kind, bridged_packets_are_filtered: bool) -> Result<()> {
         let far = scene.worker.pod("far", &json!([]))?;
         let _listener = probe::listen(&web.pod, 80)?;
         echo(&web.pod, 53, "web")?;
-        // Where the demo has no agent, a pod's packets to the other node leave with their node's source; and pods of one
-        // bridge meet through the bridge's own address.
-        let (other4, far4) = match kind {
-            Kind::Bridge => ("10.244.0.1".to_owned(), "10.128.0.3".to_owned()),
-            Kind::Routed => (
-                other.address(true)?.to_string(),
-                far.address(true)?.to_string(),
-            ),
-        };
-        let mut cases = vec![
-            case(&scene.outside, "10.128.0.2", "10.128.0.1")?,
-            case(&scene.master.node, "10.128.0.2", "10.128.0.2")?,
-            case(&scene.master.node, "10.244.0.1", "10.244.0.1")?,
-            case(&scene.master.node, "127.0.0.1", "10.244.0.1")?,
-            case(&scene.master.node, "127.0.0.9", "10.244.0.1")?,
-            case(&scene.worker.node, "10.128.0.2", "10.128.0.3")?,
-            case(&other.pod, "10.128.0.2", &other4)?,
-            case(&web.pod, "10.128.0.2", "10.244.0.1")?,
-            case(&far.pod, "10.128.0.2", &far4)?,
-        ];
-        let (other6, far6);
+        let mut cases = by_ipv4(kind, &scene, [&web, &other, &far])?;
         if kind == Kind::Routed {
-            (other6, far6) = (
-                other.address(false)?.to_string(),
-                far.address(false)?.to_string(),
-            );
-            cases.extend([
-                case(&scene.outside, "fd00:10:128::2", "fd00:10:128::1")?,
-                case(&scene.master.node, "fd00:10:128::2", "fd00:10:128::2")?,
-                case(&scene.worker.node, "fd00:10:128::2", "fd00:10:128::3")?,
-                case(&other.pod, "fd00:10:128::2", &other6)?,
-                case(&web.pod, "fd00:10:128::2", "fd00:10:244::1")?,
-                case(&far.pod, "fd00:10:128::2", &far6)?,
-            ]);
+            cases.extend(by_ipv6(&scene, [&web, &other, &far])?);
         }
-        let mut faults = Vec::new();
-        for Case { from, at, seen } in cases {
-            let to = SocketAddr::new(at.parse()?, PORT);
-            let answers = [
-                ("tcp", probe::tcp(from, to, SOON)),
-                ("udp", udp(from, to, "web", SOON)),
-            ];
-            for (protocol, answer) in answers {
-                match answer {
-                    Ok(found) if found == seen => {}
-                    Ok(found) => faults.push(format!(
-                        "{protocol} from {} to {to}: seen as {found}, not {seen}",
-                        from.name()
-                    )),
-                    Err(error) => faults.push(format!("{protocol}: {error:#}")),
-                }
-            }
-        }
+        let faults: Vec<_> = cases.iter().map(Case::faults).collect::<Result<_>>()?;
+        let faults = faults.concat();
         ensure!(faults.is_empty(), "{}", faults.join("\n"));
         Ok(())
     })

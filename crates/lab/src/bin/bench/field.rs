@@ -1,6 +1,7 @@
 //! The nodes and pods, and the order in which the contenders are called.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -55,76 +56,59 @@ impl Field {
         let mut field = Self {
             contenders: Vec::new(),
         };
-        let floor = |kind, prefixes| Program::Floor(arguments.floor.clone(), kind, prefixes);
-        let plugin = |name, conf| Program::Plugin(arguments.cni.join(name), conf);
-
-        let node = lab.node("dual-stack").start()?;
-        let pods = pods(&node, BURST)?;
-        let nothing = Program::Nothing(arguments.floor.clone());
-        field.enter(SPAWN, None, nothing, &node, &pods[..1]);
-        let prefixes = &[("10.250.0.", 24), ("fd00:10:250::", 64)];
-        field.enter(
-            FLOOR_DUAL,
-            Some(FLOOR_DUAL),
-            floor("routed", prefixes),
-            &node,
-            &pods,
-        );
-        field.enter(
-            DUAL,
-            Some(FLOOR_DUAL),
-            plugin("podwire", dual()),
-            &node,
-            &pods,
-        );
-
-        let node = lab.node("ipv4").start()?;
-        let pods = self::pods(&node, 1)?;
-        let prefixes = &[("10.250.0.", 24)];
-        field.enter(
-            FLOOR_V4,
-            Some(FLOOR_V4),
-            floor("routed", prefixes),
-            &node,
-            &pods,
-        );
-        field.enter(V4, Some(FLOOR_V4), plugin("podwire", ipv4()), &node, &pods);
-
-        let node = lab.node("bridge").start()?;
-        let pods = self::pods(&node, BURST)?;
-        let prefixes = &[("10.244.0.", 24)];
-        field.enter(
-            FLOOR_BRIDGE,
-            Some(FLOOR_BRIDGE),
-            floor("bridge", prefixes),
-            &node,
-            &pods,
-        );
-        field.enter(
-            BASH_CNI,
-            Some(FLOOR_BRIDGE),
-            plugin("bash-cni", bash_cni()),
-            &node,
-            &pods,
-        );
-
+        field.dual_stack(lab, arguments)?;
+        field.ipv4(lab, arguments)?;
+        field.bridge(lab, arguments)?;
         if let Some(folder) = &arguments.reference {
-            let node = lab.node("reference").start()?;
-            let pods = self::pods(&node, BURST)?;
-            let plugin = |name, conf| Program::Plugin(folder.join(name), conf);
-            let bridge = |masq| plugin("bridge", reference_bridge(masq));
-            field.enter(BRIDGE, Some(FLOOR_BRIDGE), bridge(false), &node, &pods);
-            field.enter(BRIDGE_MASQ, Some(FLOOR_BRIDGE), bridge(true), &node, &pods);
-            field.enter(
-                PTP,
-                Some(FLOOR_V4),
-                plugin("ptp", reference_ptp()),
-                &node,
-                &pods,
-            );
+            field.reference(lab, folder)?;
         }
         field.one_by_one(WARM_UP)?;
         Ok(field)
+    }
+
+    fn dual_stack(&mut self, lab: &Lab, arguments: &Arguments) -> Result<()> {
+        let node = lab.node("dual-stack").start()?;
+        let pods = pods(&node, BURST)?;
+        let nothing = Program::Nothing(arguments.floor.clone());
+        self.enter(SPAWN, None, nothing, &node, &pods[..1]);
+        let prefixes = &[("10.250.0.", 24), ("fd00:10:250::", 64)];
+        let floor = floor(arguments, "routed", prefixes);
+        self.enter(FLOOR_DUAL, Some(FLOOR_DUAL), floor, &node, &pods);
+        let ours = plugin(&arguments.cni, "podwire", dual());
+        self.enter(DUAL, Some(FLOOR_DUAL), ours, &node, &pods);
+        Ok(())
+    }
+
+    fn ipv4(&mut self, lab: &Lab, arguments: &Arguments) -> Result<()> {
+        let node = lab.node("ipv4").start()?;
+        let pods = pods(&node, 1)?;
+        let floor = floor(arguments, "routed", &[("10.250.0.", 24)]);
+        self.enter(FLOOR_V4, Some(FLOOR_V4), floor, &node, &pods);
+        let ours = plugin(&arguments.cni, "podwire", ipv4());
+        self.enter(V4, Some(FLOOR_V4), ours, &node, &pods);
+        Ok(())
+    }
+
+    fn bridge(&mut self, lab: &Lab, arguments: &Arguments) -> Result<()> {
+        let node = lab.node("bridge").start()?;
+        let pods = pods(&node, BURST)?;
+        let floor = floor(arguments, "bridge", &[("10.244.0.", 24)]);
+        self.enter(FLOOR_BRIDGE, Some(FLOOR_BRIDGE), floor, &node, &pods);
+        let ours = plugin(&arguments.cni, "bash-cni", bash_cni());
+        self.enter(BASH_CNI, Some(FLOOR_BRIDGE), ours, &node, &pods);
+        Ok(())
+    }
+
+    fn reference(&mut self, lab: &Lab, folder: &Path) -> Result<()> {
+        let node = lab.node("reference").start()?;
+        let pods = pods(&node, BURST)?;
+        for (name, masq) in [(BRIDGE, false), (BRIDGE_MASQ, true)] {
+            let bridge = plugin(folder, "bridge", reference_bridge(masq));
+            self.enter(name, Some(FLOOR_BRIDGE), bridge, &node, &pods);
+        }
+        let ptp = plugin(folder, "ptp", reference_ptp());
+        self.enter(PTP, Some(FLOOR_V4), ptp, &node, &pods);
+        Ok(())
     }
 
     fn enter(
@@ -257,6 +241,18 @@ fn addresses(answers: &[String]) -> Result<usize> {
         found.insert(answer["ips"][0]["address"].to_string());
     }
     Ok(found.len())
+}
+
+fn floor(
+    arguments: &Arguments,
+    kind: &'static str,
+    prefixes: &'static [(&'static str, u8)],
+) -> Program {
+    Program::Floor(arguments.floor.clone(), kind, prefixes)
+}
+
+fn plugin(folder: &Path, name: &str, conf: Value) -> Program {
+    Program::Plugin(folder.join(name), conf)
 }
 
 fn pods(node: &Node, count: usize) -> Result<Vec<Pod>> {
