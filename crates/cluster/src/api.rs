@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
+use crate::process::first_line;
 
 const JSON: &str = "application/json";
 /// Fields that are named are replaced, all others stay; see RFC 7396.
@@ -53,10 +54,10 @@ impl Api {
             proxy,
             _said: said,
         };
-        let mut line = String::new();
-        said.read_line(&mut line).context("hear of kubectl proxy")?;
+        let line = first_line(&mut said, "kubectl proxy");
         // Dropped below, and so ended, if it does not serve.
         let api = api(said);
+        let line = line?;
         ensure!(line.contains("serve"), "kubectl proxy says {line:?}");
         Ok(api)
     }

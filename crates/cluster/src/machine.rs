@@ -5,7 +5,7 @@
 //! by nsenter, because a program that is started in them must be a new process. See namespaces(7), pid_namespaces(7).
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::process::{feed, run};
+use crate::process::{ended, feed, first_line, run};
 use crate::wait::until;
 use crate::{Place, cgroup, lan};
 
@@ -32,6 +32,8 @@ const ENDS_WITHIN: Timespec = Timespec {
     tv_sec: 20,
     tv_nsec: 0,
 };
+/// Whoever starts a process 1 has nothing more to do.
+const LEAVES_WITHIN: Duration = Duration::from_secs(20);
 const GROUPS_GO_WITHIN: Duration = Duration::from_secs(10);
 /// Of a log, in an error.
 const LAST_LINES: usize = 15;
@@ -107,13 +109,10 @@ impl Machine {
             .spawn()
             .context("start a machine")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let mut number = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout)
-                .read_line(&mut number)
-                .context("hear of a machine's process 1")?;
-        }
-        child.wait().context("start a machine")?;
+        let stdout = stdout.context("hear of a machine's process 1")?;
+        let shown = format!("the start of {}", self.name);
+        let number = first_line(&mut BufReader::new(stdout), &shown)?;
+        ended(&mut child, &shown, LEAVES_WITHIN)?;
         if number.trim().is_empty() {
             bail!("{} does not start:\n{}", self.name, tail(&log));
         }

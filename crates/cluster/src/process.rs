@@ -4,18 +4,21 @@
 //! has a deadline: past it the program is killed, and what it has started on a machine goes with the machine.
 
 use std::fmt;
-use std::io::{Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// More than kubectl is ever told to wait, and than anything else takes on a busy machine.
 const WITHIN: Duration = Duration::from_secs(300);
+
+/// What goes on says so within milliseconds, on a machine that has nothing else to do.
+const SPEAKS_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a program ended that did not succeed.
 #[derive(Debug)]
@@ -91,6 +94,20 @@ pub(crate) fn ended(child: &mut Child, shown: &str, within: Duration) -> Result<
         bail!("{shown}: it has not ended within {within:?}, and was killed");
     }
     child.wait().with_context(what)
+}
+
+/// What a program that goes on says first, or nothing if it ends without a word.
+pub(crate) fn first_line(output: &mut BufReader<ChildStdout>, shown: &str) -> Result<String> {
+    let what = || format!("hear of {shown}");
+    let span = Timespec::try_from(SPEAKS_WITHIN).with_context(what)?;
+    let mut fds = [PollFd::new(output.get_ref(), PollFlags::IN)];
+    ensure!(
+        poll(&mut fds, Some(&span)).with_context(what)? > 0,
+        "{shown}: it has said nothing within {SPEAKS_WITHIN:?}"
+    );
+    let mut line = String::new();
+    output.read_line(&mut line).with_context(what)?;
+    Ok(line)
 }
 
 /// With which code a program ended, if that is the reason of the error.
