@@ -36,7 +36,7 @@ pub struct Routes {
     pub come: Vec<Duration>,
     /// From the node's deletion until the route is gone.
     pub gone: Vec<Duration>,
-    /// Until the last route of many nodes that come at once, from the last answer.
+    /// Until the last route of many nodes that come at once, from the first request.
     pub crowd: Duration,
 }
 
@@ -75,8 +75,8 @@ impl Routes {
 
 fn crowd(api: &Api, monitor: &Monitor, first: usize) -> Result<Duration> {
     let numbers = first..first + CROWD;
-    fill::nodes(api, numbers.clone())?;
     let began = Instant::now();
+    fill::nodes(api, numbers.clone())?;
     let ranges: Result<BTreeSet<_>> = numbers.clone().map(fill::range).collect();
     let last = monitor.until(ranges?, true)?;
     fill::each(api, numbers, |talk, number| {
