@@ -137,10 +137,11 @@ impl Control {
                 Ok(have) => have,
                 Err(error) => return Ok((Outcome::Failed, vec![told::failure(&error)])),
             };
-            let mut plan = plan(&cluster, &self.status.node, &have);
-            if is_remembered {
-                mend::only(&mut plan);
-            }
+            let plan = if is_remembered {
+                mend::plan(&cluster, &self.status.node, &have)
+            } else {
+                plan(&cluster, &self.status.node, &have)
+            };
             debug!(
                 "look {look}: ruleset generation {}, {} changes",
                 have.generation,

@@ -112,7 +112,9 @@ fn wanted(conf: &NetConf, by: By) -> Elements {
     elements
 }
 
-fn merged(want: &Elements, have: &Elements) -> Elements {
+/// What is wanted together with what stands, without the sets that have owners.
+#[must_use]
+pub fn merged(want: &Elements, have: &Elements) -> Elements {
     let mut all = Elements::new();
     for set in Set::ALL.into_iter().filter(|set| !set.is_owned()) {
         let both = || {

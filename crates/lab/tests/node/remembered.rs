@@ -7,7 +7,7 @@ use lab::walk::Site;
 use lab::{Lab, Node, Process, programs};
 use serde_json::{Value, json};
 
-use super::{SOON, findings, said};
+use super::{SOON, chain, findings, said};
 
 const STATUS_FILE: &str = "/run/podwire/status.json";
 const CONFLIST: &str = "/etc/cni/net.d/10-podwire.conflist";
@@ -74,6 +74,44 @@ fn an_agent_that_starts_while_the_api_server_is_away_mends_and_takes_nothing_awa
         let conflist = node.attempt(|| Ok(fs::exists(CONFLIST)?))?;
         ensure!(!conflist, "pods were let in");
         ensure!(!agent.stderr().contains("ready: "), "{}", agent.stderr());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_leads_to_a_node_that_came_later_stays_when_the_rest_is_mended() -> Result<()> {
+    const NEWER: &str = "10.245.7.0/24";
+    Lab::scenario(|lab| {
+        let site = Site::new(lab)?;
+        let node = site.master();
+        told(node)?;
+        // What was the worker's range when the cluster was remembered is another node's by now.
+        let moved = "10.244.1.0/24 via 10.128.0.9 dev eth0";
+        said(node, &format!("ip route add {moved} proto 112"))?;
+        let agent = start(node)?;
+        status(node, "the table", |status| status["table"].is_string())?;
+        let newer = format!("nft add element inet podwire pods4 {{ {NEWER} }}");
+        said(node, &newer)?;
+        let mark = agent.mark();
+        said(node, "nft flush chain inet podwire outgoing")?;
+        let put = agent.wait_for_line_after(mark, "put table inet podwire", SOON)?;
+        ensure!(
+            put.contains(NEWER) && put.contains("10.244.0.0/16"),
+            "{put}"
+        );
+        // Where it does not belong, so the chain is written anew.
+        let rule = ["-I", "FORWARD", "1", "-s", NEWER, "-j", "ACCEPT"];
+        let comment = ["-m", "comment", "--comment", "podwire: pods"];
+        let command = node.command("iptables-nft").args(rule).args(comment);
+        command.output_within(SOON)?.ok()?;
+        let stand = || {
+            let lines = chain(node, "iptables-nft", "FORWARD")?;
+            let first = lines.get(1).is_some_and(|line| line.contains("DOCKER"));
+            let both = |net: &str| lines.iter().filter(|line| line.contains(net)).count() == 2;
+            Ok((first && both(NEWER) && both("10.244.0.0/16")).then_some(()))
+        };
+        lab::watch::until(node, "the rules stand at the end", &[], SOON, stand)?;
+        ensure!(said(node, "ip route show 10.244.1.0/24")?.contains("10.128.0.9"));
         Ok(())
     })
 }
