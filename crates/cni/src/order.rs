@@ -125,10 +125,7 @@ fn after_sysctls(changes: Vec<Change>, have: &mut HostState) -> Result<Vec<Chang
     let mut rules = Vec::new();
     for change in changes {
         if let Change::SetSysctl(sysctl) = change {
-            let sysctls = Sysctls::default();
-            // What is not noted is not put back some day; that is no reason to leave pods without a way now.
-            drop(sysctls.note(&sysctl, Path::new(ROOT)));
-            sysctls.write(&sysctl)?;
+            Sysctls::default().change(&sysctl, Some(Path::new(ROOT)))?;
             have.sysctls.insert(sysctl.key, sysctl.value);
         } else {
             rules.push(change);

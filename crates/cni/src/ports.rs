@@ -40,8 +40,10 @@ pub(crate) fn publish(
     let changes = enter(record, (network, store), &mut nft)?;
     // Only now: the table holds the rule that keeps the pod off the node's loopback.
     if let Some(sysctl) = ports::localnet(record, node_end) {
+        // A bridge may be somebody's who keeps it; a pod's link takes its sysctls with it.
+        let notes = record.mode.bridge().map(|_| Path::new(ROOT));
         Sysctls::default()
-            .write(&sysctl)
+            .change(&sysctl, notes)
             .map_err(|error| kernel(&error))?;
     }
     forget(&changes, rtnl, &mut nft).map_err(|error| kernel(&error))

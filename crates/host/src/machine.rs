@@ -195,11 +195,7 @@ impl Machine {
 
     fn write(&self, change: &Change) -> Result<(), Error> {
         if let Change::SetSysctl(sysctl) = change {
-            if let Some(run) = &self.notes {
-                // What is not noted is not put back some day; that is no reason to leave pods without a way now.
-                drop(self.sysctls.note(sysctl, run));
-            }
-            self.sysctls.write(sysctl)?;
+            self.sysctls.change(sysctl, self.notes.as_deref())?;
         }
         if let Change::WriteConflist(text) = change {
             write_conflist(&self.conflist, text)?;

@@ -54,6 +54,19 @@ impl Sysctls {
         }
     }
 
+    /// Gives a sysctl of the node its value, as [`Sysctls::write`] does, and notes below `notes` what it was before. What has no
+    /// state folder, or will be gone together with its link, needs no note.
+    ///
+    /// # Errors
+    /// It is not there or cannot be written.
+    pub fn change(&self, sysctl: &Sysctl, notes: Option<&Path>) -> Result<bool, Error> {
+        if let Some(run) = notes {
+            // What is not noted is not put back some day; that is no reason to leave pods without a way now.
+            drop(self.note(sysctl, run));
+        }
+        self.write(sysctl)
+    }
+
     /// Gives a sysctl its value, unless it has it; says whether it was written.
     ///
     /// # Errors

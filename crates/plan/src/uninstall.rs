@@ -169,8 +169,8 @@ fn was_used(name: &IfName, have: &HostState) -> bool {
 fn former(former: &[Former], have: &HostState, plan: &mut Plan) {
     let mut back: BTreeSet<&str> = BTreeSet::new();
     for it in former.iter().rev() {
-        let Some(now) = have.sysctls.get(&it.key) else {
-            // Its link is gone.
+        let Some(now) = have.sysctls.get(&it.key).filter(|_| !goes(it, plan)) else {
+            // Its link is gone, or will be by then.
             continue;
         };
         if follows(it, now, &back, former, have) || (it.was != it.set && *now == it.set) {
@@ -189,6 +189,13 @@ fn former(former: &[Former], have: &HostState, plan: &mut Plan) {
             });
         }
     }
+}
+
+/// Whether the link that it is a sysctl of is removed.
+fn goes(it: &Former, plan: &Plan) -> bool {
+    let is_of = |name: &IfName| it.key.contains(&format!("/conf/{name}/"));
+    let mut changes = plan.changes.iter();
+    changes.any(|change| matches!(change, Change::RemoveLink(name) if is_of(name)))
 }
 
 /// Whether it changes along with a switch that is put back, or was: then it has not its former value any more.

@@ -30,7 +30,7 @@ impl Sysctls {
     ///
     /// # Errors
     /// It cannot be noted.
-    pub fn note(&self, sysctl: &Sysctl, run: &Path) -> Result<(), Error> {
+    pub(super) fn note(&self, sysctl: &Sysctl, run: &Path) -> Result<(), Error> {
         let Some(was) = self.read(&sysctl.key)?.filter(|was| *was != sysctl.value) else {
             return Ok(());
         };

@@ -60,7 +60,11 @@ fn network(node: &Node) -> Result<String> {
 
 /// Everything that Podwire could have changed: the network's, all its sysctls, and files.
 fn everything(node: &Node) -> Result<String> {
-    let mut text = network(node)?;
+    Ok(network(node)? + &files(node)?)
+}
+
+fn files(node: &Node) -> Result<String> {
+    let mut text = String::new();
     let files = node.attempt(|| {
         let mut files = BTreeMap::new();
         for folder in ["/proc/sys/net/ipv4", "/proc/sys/net/ipv6"] {
@@ -184,6 +188,43 @@ fn the_demos_type_without_an_agent_is_taken_off_as_well() -> Result<()> {
         plugin.del(master, &pod, &conf)?.ok()?;
         let told = uninstalled(master)?;
         same("the node", &before, &everything(master)?).context(told)
+    })
+}
+
+/// Only a host port on the node's loopback asks for that sysctl.
+#[test]
+fn a_sysctl_of_somebody_elses_bridge_is_put_back_as_well() -> Result<()> {
+    const LOCALNET: &str = "ipv4/conf/cni0/route_localnet";
+    Lab::scenario(|lab| {
+        for made in [true, false] {
+            let site = Site::new(lab)?;
+            let master = site.master();
+            prepare(master)?;
+            if made {
+                said(
+                    master,
+                    "ip link add cni0 up address 02:00:00:00:00:77 type bridge",
+                )?;
+                said(master, "ip addr add 10.244.0.1/24 dev cni0")?;
+            }
+            // A bridge that was used has another state of its link, and addresses that come with that.
+            let before = files(master)?;
+            let port = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+            let conf = json!({"cniVersion": "0.3.1", "name": "mynet", "type": "bash-cni",
+                "network": "10.244.0.0/16", "subnet": "10.244.0.0/24",
+                "runtimeConfig": {"portMappings": port}});
+            let plugin = Plugin::new(programs()?.plugins.join("bash-cni"));
+            let pod = Attachment::of(&site.sides[0].pods[0]);
+            plugin.add(master, &pod, &conf)?.ok()?;
+            let path = format!("/proc/sys/net/{LOCALNET}");
+            let value = master.attempt(|| Ok(fs::read_to_string(&path)?))?;
+            ensure!(value.trim() == "1", "{LOCALNET} is {value}");
+            plugin.del(master, &pod, &conf)?.ok()?;
+            let told = uninstalled(master)?;
+            ensure!(told.contains(LOCALNET) == made, "{told}");
+            same("the node", &before, &files(master)?).context(told)?;
+        }
+        Ok(())
     })
 }
 

@@ -137,6 +137,25 @@ fn a_sysctl_goes_back_if_it_still_holds_what_it_was_given() {
 }
 
 #[test]
+fn a_sysctl_goes_with_its_bridge_or_is_put_back_on_one_that_stays() {
+    let bridges = "link cni0 index 5 bridge 0e:58:0a:f4:00:01
+                   address 10.244.0.1/24 dev cni0
+                   link cni1 index 6 bridge 02:58:0a:f4:00:01
+                   sysctl ipv4/conf/cni0/route_localnet 1
+                   sysctl ipv4/conf/cni1/route_localnet 1";
+    let have = with(host(FRESH), bridges);
+    let mut remains = remains();
+    remains.former = former(
+        "net/ipv4/conf/cni0/route_localnet 0 -> 1
+         net/ipv4/conf/cni1/route_localnet 0 -> 1",
+    );
+    assert_snapshot!(shown(&have, &remains), @"
+    delete link cni0
+    set sysctl net/ipv4/conf/cni1/route_localnet = 0
+    ");
+}
+
+#[test]
 fn what_changes_along_with_a_switch_is_put_right_after_it() {
     let also = "sysctl ipv4/ip_forward 1
                 sysctl ipv4/conf/eth1/forwarding 1
