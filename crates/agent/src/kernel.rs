@@ -194,17 +194,14 @@ impl Owner {
 
     /// All networks', not only the cluster's: a range is not given up while anybody's pod lives in it.
     fn observe_pods(&self, cluster: &Cluster, have: &mut HostState) -> Result<(), Error> {
-        for network in Store::networks(&self.run)? {
-            let Some(store) = Store::existing(&self.run, &network)? else {
-                continue;
-            };
+        for store in Store::all(&self.run)? {
             for name in store.attachments()? {
                 let Some(attachment) = store.peek(&name)? else {
                     continue;
                 };
                 let ranges = || attachment.addresses.iter().map(|address| address.range);
                 have.inhabited.extend(ranges());
-                if network == cluster.network {
+                if *store.network() == cluster.network {
                     have.peopled.extend(ranges());
                 }
                 if let Mode::Bridge(bridge) = &attachment.mode {

@@ -152,14 +152,11 @@ pub(crate) struct Used {
 
 fn used(run: &Path, ranges: &[PodRange]) -> Result<Vec<Used>, host::Error> {
     let mut all = Vec::new();
-    for network in Store::networks(run)? {
-        let Some(store) = Store::existing(run, &network)? else {
-            continue;
-        };
+    for store in Store::all(run)? {
         let leases = store.leases()?;
         let taken = |range: &PodRange| leases.iter().filter(|ip| range.offers(**ip)).count();
         all.push(Used {
-            network: network.to_string(),
+            network: store.network().to_string(),
             attachments: store.attachments()?.len(),
             ranges: ranges
                 .iter()

@@ -82,7 +82,7 @@ fn look(conf: &NetConf, by: By, store: &Store, own: Option<&Key>) -> Result<(), 
         let stores = if remembered.is_some_and(|(_, generation)| generation == INCOMPLETE)
             || !stands(have.table.as_ref())
         {
-            all()?
+            Store::all(Path::new(ROOT))?
         } else {
             Vec::new()
         };
@@ -137,15 +137,6 @@ fn after_sysctls(changes: Vec<Change>, have: &mut HostState) -> Result<Vec<Chang
 /// Whether the table is there and of this version: then whatever host ports there are stand in it.
 fn stands(table: Option<&TableState>) -> bool {
     table.is_some_and(|table| diff::intact(&masquerade::table(Elements::new()), table))
-}
-
-fn all() -> Result<Vec<Store>, Error> {
-    let root = Path::new(ROOT);
-    let mut stores = Vec::new();
-    for network in Store::networks(root)? {
-        stores.extend(Store::existing(root, &network)?);
-    }
-    Ok(stores)
 }
 
 /// The records with host ports, held, and whether that is all of them: what somebody works on is passed over. An ADD puts

@@ -131,12 +131,8 @@ fn refused(taken: &Taken) -> CniError {
 
 /// The record of an owner; a broken one has none.
 fn holder(owner: &Owner) -> Result<Option<Attachment>, Error> {
-    let root = Path::new(ROOT);
     let is_it = |key: &Key| key.owner() == *owner;
-    for network in Store::networks(root)? {
-        let Some(store) = Store::existing(root, &network)? else {
-            continue;
-        };
+    for store in Store::all(Path::new(ROOT))? {
         for name in store.attachments()? {
             if let Some(record) = store.peek(&name)?.filter(|record| is_it(&record.key)) {
                 return Ok(Some(record));

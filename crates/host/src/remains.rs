@@ -80,10 +80,8 @@ fn state(run: &Path, remains: &mut Remains) -> Result<(), Error> {
     }
     remains.run = Some(shown(run));
     remains.former = sysctl::former(run)?;
-    for network in Store::networks(run)? {
-        if let Some(store) = Store::existing(run, &network)? {
-            remains.ranges.extend(store.ranges()?);
-        }
+    for store in Store::all(run)? {
+        remains.ranges.extend(store.ranges()?);
     }
     let report = text(&run.join(status::FILE))?.unwrap_or_default();
     // That of another version may not be understood; then it says nothing.

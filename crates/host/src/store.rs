@@ -105,6 +105,19 @@ impl Store {
         }
     }
 
+    /// The state of every network below `root`, in order.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn all(root: &Path) -> Result<Vec<Self>, Error> {
+        let mut stores = Vec::new();
+        for network in Self::networks(root)? {
+            // It may have ended meanwhile.
+            stores.extend(Self::existing(root, &network)?);
+        }
+        Ok(stores)
+    }
+
     /// The networks that have state below `root`, in order; none if `root` is not there.
     ///
     /// # Errors

@@ -18,16 +18,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The state of all networks below `root`.
+/// As [`Store::all`].
 ///
 /// # Errors
 /// It cannot be read.
 pub fn stores(root: &Path) -> Result<Vec<Store>, Error> {
-    let mut stores = Vec::new();
-    for network in Store::networks(root)? {
-        stores.extend(Store::existing(root, &network)?);
-    }
-    Ok(stores)
+    Store::all(root)
 }
 
 /// Everything of these networks; owners of host ports only if `nft` is given.

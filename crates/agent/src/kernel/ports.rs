@@ -68,10 +68,7 @@ fn guarded(
     wanted: &Elements,
     generation: u32,
 ) -> Result<Report, Error> {
-    let mut stores = Vec::new();
-    for network in Store::networks(run)? {
-        stores.extend(Store::existing(run, &network)?);
-    }
+    let stores = Store::all(run)?;
     let owners: BTreeSet<&Owner> = wanted
         .values()
         .flatten()

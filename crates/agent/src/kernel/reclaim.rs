@@ -50,7 +50,7 @@ impl Reclaimer {
 
     /// Looks at all networks' records below `run` and removes what is due.
     pub(super) fn sweep(&mut self, run: &Path) -> Result<Swept, Error> {
-        let stores = survey::stores(run)?;
+        let stores = Store::all(run)?;
         let mut rtnl = Rtnl::open()?;
         let seen = survey::survey(&stores, &mut rtnl, None)?;
         let judgement = judge(&seen);
