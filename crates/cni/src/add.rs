@@ -49,7 +49,7 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         key,
         netns: path,
         inode: netns.inode(),
-        standpoint: Some(host::netns::standpoint().map_err(|error| kernel(&error))?),
+        standpoint: Some(netns.standpoint()),
         mode: network.mode.clone(),
         mtu: network.mtu,
         pod: call.pod.clone(),

@@ -41,10 +41,9 @@ fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<Answer, CniError>
         return Ok(Answer::Object(result));
     }
     // The kernel has given it its addresses by now.
-    let lo = inside
-        .observe_link(&IfName::lo())
+    let addresses = inside
+        .addresses_of(&IfName::lo())
         .map_err(|error| kernel(&error))?;
-    let addresses = lo.map(|lo| lo.addresses).unwrap_or_default();
     trace.step("addresses");
     let result = plan::loopback::answer(path, &addresses);
     Ok(Answer::Object(result.to_json(conf.version)))

@@ -44,6 +44,8 @@ pub struct Netns {
     home: OwnedFd,
     path: String,
     inode: u64,
+    /// Inode of `home`.
+    node: u64,
 }
 
 impl AsFd for Netns {
@@ -74,7 +76,8 @@ impl Netns {
         }
         let stat = rustix::fs::fstat(&file).map_err(of)?;
         let home = here()?;
-        if same(&stat, &rustix::fs::fstat(&home).map_err(of)?) {
+        let node = rustix::fs::fstat(&home).map_err(of)?;
+        if same(&stat, &node) {
             return Err(NetnsError::Own(name));
         }
         // Whether it is a namespace of the network, only entering it tells.
@@ -88,6 +91,7 @@ impl Netns {
             home,
             path: name,
             inode: stat.st_ino,
+            node: node.st_ino,
         })
     }
 
@@ -95,6 +99,17 @@ impl Netns {
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
+    }
+
+    /// From where the thread saw the machine that opened it. What cannot be looked at is 0, which no namespace has: whoever
+    /// judges the pod by its path then takes himself to stand elsewhere.
+    #[must_use]
+    pub fn standpoint(&self) -> Standpoint {
+        Standpoint {
+            net: self.node,
+            mnt: own("mnt").unwrap_or_default(),
+            pid: own("pid").unwrap_or_default(),
+        }
     }
 
     /// Runs `f` inside it. Only this thread is inside, and only for the length of the call: `f` should leave a socket or
@@ -118,17 +133,19 @@ impl Netns {
 /// # Errors
 /// `/proc` is not there, or is that of other processes.
 pub fn standpoint() -> Result<Standpoint, Error> {
-    let inode = |name: &str| {
-        let path = format!("{OWN}/{name}");
-        let stat = rustix::fs::stat(&path);
-        stat.map(|stat| stat.st_ino)
-            .map_err(|errno| failed("look at namespace", &path, errno))
-    };
     Ok(Standpoint {
-        net: inode("net")?,
-        mnt: inode("mnt")?,
-        pid: inode("pid")?,
+        net: own("net")?,
+        mnt: own("mnt")?,
+        pid: own("pid")?,
     })
+}
+
+/// Inode of this thread's namespace of that kind.
+fn own(kind: &str) -> Result<u64, Error> {
+    let path = format!("{OWN}/{kind}");
+    let stat = rustix::fs::stat(&path);
+    stat.map(|stat| stat.st_ino)
+        .map_err(|errno| failed("look at namespace", &path, errno))
 }
 
 /// What `path` leads to. Nothing is opened and no namespace is entered, so it needs no capability.

@@ -24,9 +24,9 @@ const ROUNDS: usize = 256;
 pub struct Ports {
     /// What an attachment has in our table.
     pub elements: fn(&Attachment) -> Elements,
-    /// What is to be done about what was found there: all that is this attachment's goes. A broken record says nothing; then
-    /// the whole table was looked through.
-    pub withdraw: fn(&Key, Option<&Attachment>, &Elements) -> Vec<Change>,
+    /// What is to be done about what was found there: all that is this attachment's goes. A broken record names no elements;
+    /// then the whole table was looked through.
+    pub withdraw: fn(&Key, Option<&Elements>, &Elements) -> Vec<Change>,
 }
 
 /// Why an attachment is still there, or half of it.
@@ -69,10 +69,10 @@ fn withdraw(
     ports: Ports,
     rtnl: &mut Rtnl,
 ) -> Result<(), Error> {
-    let places = record.map(ports.elements);
-    if places.as_ref().is_some_and(Elements::is_empty) {
+    if record.is_some_and(|record| record.ports.is_empty()) {
         return Ok(());
     }
+    let places = record.map(ports.elements);
     let mut nft = Nft::open()?;
     for _ in 0..ROUNDS {
         let generation = nft.generation()?;
@@ -80,7 +80,7 @@ fn withdraw(
             Some(places) => nft.standing(places)?,
             None => nft.table()?.map(|table| table.elements).unwrap_or_default(),
         };
-        let changes = (ports.withdraw)(key, record, &found);
+        let changes = (ports.withdraw)(key, places.as_ref(), &found);
         let (flows, rules): (Vec<Change>, Vec<Change>) = changes
             .into_iter()
             .partition(|change| change.flows().is_some());

@@ -189,13 +189,13 @@ pub fn of(owner: &Owner, found: &Elements) -> Elements {
     ours
 }
 
-/// Changes that withdraw this attachment's ports: whatever of what was found is its own, and the flows that were led to it. A
-/// record names its ports, and then also the flows of those that a DEL which was killed has withdrawn already are
-/// forgotten; of a broken record nothing is known but what was found.
+/// Changes that withdraw this attachment's ports: whatever of what was found is its own, and the flows that were led to it. Where
+/// a record has named its [`elements`], also the flows of those that a DEL which was killed has withdrawn already are forgotten;
+/// of a broken record nothing is known but what was found.
 #[must_use]
-pub fn withdraw(key: &Key, record: Option<&Attachment>, found: &Elements) -> Vec<Change> {
+pub fn withdraw(key: &Key, named: Option<&Elements>, found: &Elements) -> Vec<Change> {
     let ours = of(&key.owner(), found);
-    let led = flows(&record.map_or_else(|| ours.clone(), elements), true);
+    let led = flows(named.unwrap_or(&ours), true);
     let gone = ours.into_iter();
     gone.map(|(set, elements)| Change::RemoveElements(set, elements.into_iter().collect()))
         .chain(led)

@@ -74,6 +74,18 @@ impl Rtnl {
         self.socket.dump("list links", &message, decode::link)
     }
 
+    /// The addresses of the link with this name; none if there is no such link.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn addresses_of(&mut self, name: &IfName) -> Result<BTreeSet<IpNet>, Error> {
+        let Some(link) = self.link(name)? else {
+            return Ok(BTreeSet::new());
+        };
+        let addresses = self.addresses(link.index)?;
+        Ok(addresses.into_iter().map(|(_, net)| net).collect())
+    }
+
     /// The link with this name and its addresses, routes and permanent neighbours, if there is one.
     ///
     /// # Errors

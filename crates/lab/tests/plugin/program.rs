@@ -119,3 +119,38 @@ fn the_plugin_needs_no_path_and_no_environment_but_its_own() -> Result<()> {
     }
     Ok(())
 }
+
+/// The record then says that nobody knows from where the pod's path was seen: it is not judged by that path.
+#[test]
+fn an_add_that_cannot_look_at_its_own_namespaces_is_an_add_all_the_same() -> Result<()> {
+    const UNSEEN: [&str; 2] = ["/proc/thread-self/ns/mnt", "/proc/thread-self/ns/pid"];
+    Lab::scenario(|lab| {
+        let rig = Rig::new(lab, Kind::Routed)?;
+        let pod = rig.node.pod("a")?;
+        let mut command = rig.node.command("strace").args(["-f", "-qq"]);
+        for path in UNSEEN {
+            command = command.args(["-P", path]);
+        }
+        command = command
+            .args(["-o", "/dev/null", "-e", "inject=%%stat:error=EACCES", "--"])
+            .arg(rig.kind.path()?)
+            .env("CNI_COMMAND", "ADD");
+        for (name, value) in Attachment::of(&pod).environment() {
+            command = command.env(name, value);
+        }
+        let output = command.stdin(rig.conf.to_string()).output_within(SOON)?;
+        output.ok()?;
+        let record = rig.node.attempt(|| {
+            let mut records = fs::read_dir("/run/podwire/podwire/attachments")?;
+            let path = records.next().context("a record")??.path();
+            Ok(fs::read_to_string(path)?)
+        })?;
+        let record: serde_json::Value = serde_json::from_str(&record)?;
+        let seen = &record["standpoint"];
+        ensure!(
+            seen["mnt"] == 0 && seen["pid"] == 0 && seen["net"] != 0,
+            "{seen}"
+        );
+        Ok(())
+    })
+}

@@ -87,7 +87,7 @@ fn only_what_is_ones_own_is_withdrawn() {
 #[test]
 fn flows_of_ports_that_are_withdrawn_already_are_forgotten_all_the_same() {
     let ours = with_ports(routed(), &[map("0.0.0.0", 53, Protocol::Udp)]);
-    assert_snapshot!(changes(&withdraw(&ours.key, Some(&ours), &Elements::new())), @"forget udp flows over IPv4 to port 53 that lead to 10.244.0.2:80");
+    assert_snapshot!(changes(&withdraw(&ours.key, Some(&elements(&ours)), &Elements::new())), @"forget udp flows over IPv4 to port 53 that lead to 10.244.0.2:80");
     assert_snapshot!(changes(&withdraw(&ours.key, None, &elements(&ours))), @r#"
     delete element ports4 { udp . 53 comment "mynet/c1/eth0" : 10.244.0.2 . 80 }
     delete element hairpin4 { 10.244.0.2 . 10.244.0.2 comment "mynet/c1/eth0" }

@@ -125,7 +125,7 @@ proptest! {
         for pod in &pods {
             let owner = pod.key.owner();
             let before = held(&have);
-            apply(&withdraw(&pod.key, Some(pod), &before), &mut have);
+            apply(&withdraw(&pod.key, Some(&elements(pod)), &before), &mut have);
             prop_assert_eq!(of(&owner, &held(&have)), Elements::new());
             for other in pods.iter().filter(|other| other.key != pod.key) {
                 let owner = other.key.owner();
