@@ -26,8 +26,9 @@ pub(crate) fn gc(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), Cni
             failures.push(format!("{name}: {error}"));
         }
     }
-    if let Err(error) = store.reclaim_orphans() {
-        failures.push(error.to_string());
+    match store.reclaim_orphans() {
+        Ok((_, failed)) => failures.extend(failed.iter().map(ToString::to_string)),
+        Err(error) => failures.push(error.to_string()),
     }
     if failures.is_empty() {
         return Ok(());

@@ -31,6 +31,22 @@ pub fn stores(root: &Path) -> Result<Vec<Store>, Error> {
 /// # Errors
 /// The state folder or the kernel does not answer.
 pub fn survey(stores: &[Store], rtnl: &mut Rtnl, nft: Option<&mut Nft>) -> Result<Survey, Error> {
+    let mut failed = Vec::new();
+    let seen = look(stores, rtnl, nft, &mut failed)?;
+    failed.into_iter().next().map_or(Ok(seen), Err)
+}
+
+/// The same for whoever makes do with what can be seen: what of the state folder could not be looked at is added to `failed`,
+/// and is not in the survey.
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn look(
+    stores: &[Store],
+    rtnl: &mut Rtnl,
+    nft: Option<&mut Nft>,
+    failed: &mut Vec<Error>,
+) -> Result<Survey, Error> {
     let here = netns::standpoint()?;
     let mounts = Mounts::read()?;
     let owners = owners(nft)?;
@@ -38,11 +54,13 @@ pub fn survey(stores: &[Store], rtnl: &mut Rtnl, nft: Option<&mut Nft>) -> Resul
     let mut leases = BTreeSet::new();
     for store in stores {
         let first = records.len();
-        for file in store.attachments()? {
-            let record = store.peek(&file)?;
-            records.push(sighting(store.network(), &file, record, &mounts));
+        for file in keep(store.attachments(), failed).unwrap_or_default() {
+            if let Some(record) = keep(store.peek(&file), failed) {
+                records.push(sighting(store.network(), &file, record, &mounts));
+            }
         }
-        leases.extend(unrecorded(store, &records[first..])?);
+        let orphans = unrecorded(store, &records[first..]);
+        leases.extend(keep(orphans, failed).into_iter().flatten());
     }
     let links = links(rtnl)?;
     let mut closer = Vec::new();
@@ -50,7 +68,7 @@ pub fn survey(stores: &[Store], rtnl: &mut Rtnl, nft: Option<&mut Nft>) -> Resul
         if is_whole(&sighting, &links) {
             closer.push(sighting);
         } else {
-            closer.extend(look_closer(sighting, stores)?);
+            closer.extend(keep(look_closer(sighting, stores), failed).flatten());
         }
     }
     Ok(Survey {
@@ -60,6 +78,10 @@ pub fn survey(stores: &[Store], rtnl: &mut Rtnl, nft: Option<&mut Nft>) -> Resul
         leases,
         owners,
     })
+}
+
+fn keep<T>(looked: Result<T, Error>, failed: &mut Vec<Error>) -> Option<T> {
+    looked.map_err(|error| failed.push(error)).ok()
 }
 
 /// The same of records whose locks the caller has: nothing changes any more.

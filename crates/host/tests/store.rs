@@ -291,9 +291,9 @@ fn gc_finds_leases_without_a_record_and_leaves_the_others() {
     }
     fs::write(place.file("leases/10.0.0.5"), "garbage").unwrap();
     fs::remove_file(place.file("attachments/dead@eth0")).unwrap();
-    assert_eq!(store.reclaim_orphans().unwrap(), [ip("10.0.0.4")]);
+    assert_eq!(store.reclaim_orphans().unwrap().0, [ip("10.0.0.4")]);
     fs::remove_file(place.file("attachments/odd@eth0")).unwrap();
-    assert_eq!(store.reclaim_orphans().unwrap(), [ip("10.0.0.5")]);
+    assert_eq!(store.reclaim_orphans().unwrap().0, [ip("10.0.0.5")]);
     assert_eq!(
         store.leases().unwrap(),
         [ip("10.0.0.2"), ip("10.0.0.3")].into()

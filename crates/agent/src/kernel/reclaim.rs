@@ -52,7 +52,8 @@ impl Reclaimer {
     pub(super) fn sweep(&mut self, run: &Path) -> Result<Swept, Error> {
         let stores = Store::all(run)?;
         let mut rtnl = Rtnl::open()?;
-        let seen = survey::survey(&stores, &mut rtnl, None)?;
+        let mut failed = Vec::new();
+        let seen = survey::look(&stores, &mut rtnl, None, &mut failed)?;
         let judgement = judge(&seen);
         let now = clock::boottime_ns();
         let leaks = self.ages.look(judgement.leaks, now);
@@ -62,6 +63,7 @@ impl Reclaimer {
         let mut swept = Swept {
             unseen: judgement.unseen,
             next: self.next(&young, now),
+            failed,
             ..Swept::default()
         };
         let places: BTreeMap<String, (&Store, &str)> = seen
@@ -75,7 +77,7 @@ impl Reclaimer {
         let (dead, other): (Vec<Leak>, Vec<Leak>) =
             due.into_iter().partition(|leak| leak.kind == Kind::Dead);
         for batch in dead.chunks(BATCH) {
-            end(batch, &places, &mut rtnl, &mut swept)?;
+            end(batch, &places, &mut rtnl, &mut swept);
         }
         free(&other, &stores, &mut swept);
         let is_left = |leak: &&Leak| !swept.reclaimed.contains(leak);
@@ -97,18 +99,26 @@ fn end(
     places: &BTreeMap<String, (&Store, &str)>,
     rtnl: &mut Rtnl,
     swept: &mut Swept,
-) -> Result<(), Error> {
+) {
     let mut held: Vec<Held<'_>> = Vec::new();
     let mut whose = Vec::new();
     for leak in leaks {
-        if let Some((store, file)) = places.get(&leak.object)
-            && let Attempt::Free(record) = store.try_hold(file)?
-        {
-            held.push(record);
-            whose.push((*store, leak));
+        let Some((store, file)) = places.get(&leak.object) else {
+            continue;
+        };
+        match store.try_hold(file) {
+            Ok(Attempt::Free(record)) => {
+                held.push(record);
+                whose.push((*store, leak));
+            }
+            Ok(Attempt::Busy | Attempt::Gone) => {}
+            Err(error) => swept.failed.push(error),
         }
     }
-    let confirmed = confirmed(&survey::again(&held, rtnl)?);
+    let confirmed = match survey::again(&held, rtnl) {
+        Ok(seen) => confirmed(&seen),
+        Err(error) => return swept.failed.push(error),
+    };
     for ((held, (store, leak)), is_dead) in held.into_iter().zip(whose).zip(confirmed) {
         if !is_dead {
             continue;
@@ -122,7 +132,6 @@ fn end(
             Err(Stuck::Kernel(error) | Stuck::State(error)) => swept.failed.push(error),
         }
     }
-    Ok(())
 }
 
 /// Frees leases that no record has.
@@ -135,7 +144,8 @@ fn free(leaks: &[Leak], stores: &[Store], swept: &mut Swept) {
             continue;
         }
         match store.reclaim_orphans() {
-            Ok(freed) => {
+            Ok((freed, failed)) => {
+                swept.failed.extend(failed);
                 let is_free = |leak: &&&Leak| leak.addresses.iter().all(|ip| freed.contains(ip));
                 let freed = leases.iter().filter(is_free);
                 swept.reclaimed.extend(freed.map(|leak| (*leak).clone()));

@@ -110,12 +110,12 @@ impl Store {
         Ok(oldest)
     }
 
-    /// Removes leases whose record is gone and returns their addresses, for GC. The order of ADD and DEL never leaves one; a
-    /// hand in `attachments/` does.
+    /// Removes leases whose record is gone and returns their addresses, and what could not be looked at or removed, for GC.
+    /// The order of ADD and DEL never leaves one; a hand in `attachments/` does.
     ///
     /// # Errors
-    /// The leases cannot be read or removed.
-    pub fn reclaim_orphans(&self) -> Result<Vec<IpAddr>, Error> {
+    /// The leases cannot be listed.
+    pub fn reclaim_orphans(&self) -> Result<(Vec<IpAddr>, Vec<Error>), Error> {
         let lock = FlockOperation::NonBlockingLockExclusive;
         self.each_orphan(lock, |path| unlinkat(&self.folder, path, AtFlags::empty()))
     }
@@ -125,7 +125,9 @@ impl Store {
     /// # Errors
     /// The leases cannot be read.
     pub fn orphans(&self) -> Result<Vec<IpAddr>, Error> {
-        self.each_orphan(FlockOperation::NonBlockingLockShared, |_| Ok(()))
+        let (orphans, failed) =
+            self.each_orphan(FlockOperation::NonBlockingLockShared, |_| Ok(()))?;
+        failed.into_iter().next().map_or(Ok(orphans), Err)
     }
 
     /// A lease is a link of its record, so its lock is the record's lock, and a record has its name before its first lease.
@@ -134,9 +136,9 @@ impl Store {
         &self,
         lock: FlockOperation,
         done: impl Fn(&str) -> Result<(), Errno>,
-    ) -> Result<Vec<IpAddr>, Error> {
+    ) -> Result<(Vec<IpAddr>, Vec<Error>), Error> {
         let records = self.attachments()?;
-        let mut orphans = Vec::new();
+        let (mut orphans, mut failed) = (Vec::new(), Vec::new());
         for ip in self.leases()? {
             let path = lease_path(ip);
             let orphan = || -> Result<bool, Errno> {
@@ -155,11 +157,13 @@ impl Store {
                 done(&path)?;
                 Ok(true)
             };
-            if orphan().map_err(|errno| fail("reclaim", Path::new(&path), errno))? {
-                orphans.push(ip);
+            match orphan() {
+                Ok(true) => orphans.push(ip),
+                Ok(false) => {}
+                Err(errno) => failed.push(fail("reclaim", Path::new(&path), errno)),
             }
         }
-        Ok(orphans)
+        Ok((orphans, failed))
     }
 
     /// Whether the lease's file is a record. What it says gives the record's name; only if it says nothing, all are

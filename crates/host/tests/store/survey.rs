@@ -81,6 +81,6 @@ fn leases_that_no_record_has_are_told_and_stay() {
     let lost = [(network(), ip("10.0.0.3"))].into();
     assert_eq!(look(&store).leases, lost);
     assert_eq!(store.leases().unwrap().len(), 2);
-    assert_eq!(store.reclaim_orphans().unwrap(), [ip("10.0.0.3")]);
+    assert_eq!(store.reclaim_orphans().unwrap().0, [ip("10.0.0.3")]);
     assert!(look(&store).leases.is_empty());
 }

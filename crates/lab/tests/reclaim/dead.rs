@@ -7,7 +7,7 @@ use lab::Lab;
 use lab::plugin::Attachment;
 use serde_json::json;
 
-use super::{SOON, Scene, run, said};
+use super::{FOLDER, SOON, Scene, findings, run, said};
 
 #[test]
 fn a_pod_that_ended_without_a_del_is_reclaimed_after_the_grace_time_with_its_ports() -> Result<()> {
@@ -70,6 +70,40 @@ fn a_path_that_has_come_to_mean_another_namespace_is_no_pod() -> Result<()> {
             Ok(rustix::mount::mount_bind(other.path(), "/run/netns/web")?)
         })?;
         scene.gone("web")
+    })
+}
+
+/// The folder is in the way of whoever wants to lock a record of that name.
+#[test]
+fn what_cannot_be_looked_at_is_told_and_keeps_nothing_else_from_being_reclaimed() -> Result<()> {
+    Lab::scenario(|lab| {
+        let scene = Scene::new(lab)?;
+        let pods = ["x", "y"].map(|name| scene.pod(name));
+        let folder = format!("{FOLDER}/attachments/aaa@eth0");
+        scene.node().attempt(|| Ok(std::fs::create_dir(&folder)?))?;
+        let mark = scene.agent.mark();
+        for pod in pods {
+            pod?.destroy()?;
+        }
+        for name in ["x", "y"] {
+            scene.gone(name)?;
+            let told = format!("reclaimed podwire/k8s-master-{name}@eth0");
+            scene.agent.process.wait_for_line_after(mark, &told, SOON)?;
+        }
+        let what = "aaa@eth0: Is a directory";
+        let status = scene.agent.status(SOON, what, |status| {
+            findings(status).contains(what) && status["reclaimed"] == 2
+        })?;
+        ensure!(status["leaks"] == json!([]), "{status:#}");
+        scene.node().attempt(|| Ok(std::fs::remove_dir(&folder)?))?;
+        // Looked at again with the next event.
+        scene.witness()?;
+        scene
+            .agent
+            .status(SOON, "that nothing is wrong", |status| {
+                !findings(status).contains(what)
+            })?;
+        Ok(())
     })
 }
 
