@@ -10,7 +10,7 @@ mod told;
 pub(crate) use told::line;
 
 use crate::kernel::Kernel;
-use crate::metrics::{Round, kind};
+use crate::metrics::{Round, STRIFE, kind};
 use crate::pace::{Outcome, Pace, RESYNC};
 use crate::report::Report;
 use crate::source::{Reading, Source};
@@ -69,19 +69,7 @@ impl Control {
         vitals: Arc<Vitals>,
     ) -> Result<Self> {
         Ok(Self {
-            status: Status {
-                node: own.clone(),
-                network,
-                ranges: Vec::new(),
-                peers: Vec::new(),
-                table: None,
-                generation: 0,
-                findings: Vec::new(),
-                leaks: Vec::new(),
-                reclaimed: 0,
-                at: 0,
-                pid: std::process::id(),
-            },
+            status: Status::new(own.clone(), network, std::process::id()),
             vitals,
             source,
             cluster: cluster.map(Arc::new),
@@ -115,8 +103,9 @@ impl Control {
                 settled: self.settled || outcome == Outcome::Failed || self.cluster.is_none(),
                 repair: repairs && outcome == Outcome::Changed,
             });
+            self.judge(outcome, &findings);
             self.sweep().await?;
-            self.tell(outcome, findings);
+            self.tell(findings);
             self.wait().await?;
         }
     }
@@ -243,22 +232,26 @@ impl Control {
         }
     }
 
-    fn tell(&mut self, outcome: Outcome, mut findings: Vec<Finding>) {
+    /// Tells those outside who wait for the node, before anything that may take long.
+    fn judge(&self, outcome: Outcome, findings: &[Finding]) {
         debug!("round: {outcome:?}");
+        let health = self.health(outcome, findings, &self.source.findings());
+        self.vitals.turned(health, &self.status.ranges);
+    }
+
+    fn tell(&mut self, mut findings: Vec<Finding>) {
         let told = self.source.findings();
         self.source.keep(self.now());
-        let health = self.health(outcome, &findings, &told);
-        self.vitals.turned(health, &self.status.ranges);
         let strife = self.pace.is_strife().then(told::strife);
         let deaf = self.vitals.deaf();
         let counts = [
             ("node", findings.len()),
             ("source", told.len()),
             ("leaks", self.sweeps.findings().len()),
-            ("strife", strife.iter().len()),
+            (STRIFE, strife.iter().len()),
             ("listener", deaf.iter().len()),
         ];
-        self.vitals.metrics.findings(counts, strife.is_some());
+        self.vitals.metrics.findings(counts);
         let leaks = self.sweeps.findings().iter().cloned();
         findings.extend(told.into_iter().chain(leaks).chain(strife).chain(deaf));
         self.told.findings(&findings);

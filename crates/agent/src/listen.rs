@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::status::Finding;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,8 +25,12 @@ use tracing::{debug, info};
 /// Where it listens if nobody says otherwise: a port that no common program of a node has.
 pub(crate) const ADDRESS: &str = "127.0.0.1:10112";
 
-/// Connections at a time; the kernel lets further ones wait.
+/// Connections at a time; further ones from the node itself wait.
 pub(crate) const CONNECTIONS: usize = 16;
+
+/// So many of them from elsewhere, where the address is one that others reach: whoever holds them all shuts no probe out.
+/// Further ones are closed at once.
+pub(crate) const STRANGERS: usize = 12;
 
 /// Longest life of a connection, from its first byte to its last.
 pub(crate) const LONGEST: Duration = Duration::from_secs(5);
@@ -81,12 +85,11 @@ async fn bind(address: SocketAddr, vitals: &Vitals) -> Option<TcpListener> {
 /// Answers until the listener fails.
 async fn serve(listener: &TcpListener, vitals: &Arc<Vitals>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        // Only who has been let in shows where he comes from.
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 debug!("accept: {error}");
                 // A connection that broke at once, or no descriptor left: neither goes away by asking again at once.
@@ -94,15 +97,32 @@ async fn serve(listener: &TcpListener, vitals: &Arc<Vitals>) {
                 continue;
             }
         };
+        let at = stream.local_addr();
+        let guest = if at.is_ok_and(|at| is_own(from.ip(), at.ip())) {
+            None
+        } else {
+            match Arc::clone(&strangers).try_acquire_owned() {
+                Ok(guest) => Some(guest),
+                Err(_) => continue,
+            }
+        };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let vitals = Arc::clone(vitals);
         tokio::spawn(async move {
             let counted = vitals.metrics.connection();
             if timeout(LONGEST, converse(stream, &vitals)).await.is_err() {
                 vitals.metrics.cut_off();
             }
-            drop((counted, place));
+            drop((counted, place, guest));
         });
     }
+}
+
+/// Whether somebody on this node asks: the kubelet does from the address that it asks at.
+fn is_own(from: IpAddr, at: IpAddr) -> bool {
+    from == at || from.to_canonical().is_loopback()
 }
 
 /// One request, one answer.

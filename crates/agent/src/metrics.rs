@@ -12,7 +12,7 @@ pub(crate) use kind::kind;
 pub(crate) use moment::Moment;
 
 use crate::control::LOOKS;
-use crate::listen::{CONNECTIONS, LONGEST};
+use crate::listen::{CONNECTIONS, LONGEST, STRANGERS};
 use crate::pace::Outcome;
 use crate::wake::Cause;
 use model::reclaim::{Kind, Leak};
@@ -31,6 +31,9 @@ const PREFIX: &str = "podwire";
 /// Bounds of a round's duration, in seconds.
 const ROUND: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
+/// What a finding is about when another program undoes what podwired does.
+pub(crate) const STRIFE: &str = "strife";
+
 /// Names and values of labels.
 type Labels = Vec<(&'static str, String)>;
 
@@ -44,7 +47,6 @@ pub(crate) struct Metrics {
     duration: Histogram,
     unsettled: Counter,
     repairs: Counter,
-    backing_off: Gauge,
     wakes: Family<Labels, Counter>,
     changes: Family<Labels, Counter>,
     refused: Family<Labels, Counter>,
@@ -80,7 +82,6 @@ impl Metrics {
             duration: Histogram::new(ROUND),
             unsettled: Counter::default(),
             repairs: Counter::default(),
-            backing_off: Gauge::default(),
             wakes: Family::default(),
             changes: Family::default(),
             refused: Family::default(),
@@ -113,8 +114,8 @@ impl Metrics {
             "Connections to this listener that lasted longer than {} s and were cut off",
             LONGEST.as_secs()
         );
-        let reclaimed = "Records and leases of dead pods that were reclaimed".to_owned();
-        let repairs = "Rounds that put right what somebody else had changed".to_owned();
+        let reclaimed = "What was reclaimed: records of dead pods, each with all that it named, and addresses that no record had".to_owned();
+        let repairs = "Rounds that changed something on a node that had been in order, although the cluster was the same: somebody else had changed it, or pods with bridges or host ports came and went".to_owned();
         for (name, help, counter) in [
             ("rounds_unsettled", unsettled, &self.unsettled),
             ("repairs", repairs, &self.repairs),
@@ -156,12 +157,10 @@ impl Metrics {
 
     fn register_gauges(&mut self) {
         let all = &mut self.registry;
-        let connections =
-            format!("Connections to this listener now; at {CONNECTIONS} further ones wait");
-        let backing_off =
-            "1 while another program keeps undoing what podwired does, and podwired works slower";
+        let connections = format!(
+            "Connections to this listener now, at most {CONNECTIONS}, and {STRANGERS} of them from elsewhere"
+        );
         for (name, help, gauge) in [
-            ("backing_off", backing_off.to_owned(), &self.backing_off),
             (
                 "nodes",
                 "Nodes of the cluster, this one included".to_owned(),
@@ -226,13 +225,18 @@ impl Metrics {
     }
 
     /// What is wrong now, by what it is about.
-    pub(crate) fn findings(&self, counts: [(&str, usize); 5], strife: bool) {
+    pub(crate) fn findings(&self, counts: [(&str, usize); 5]) {
         for (about, count) in counts {
             self.findings
                 .get_or_create(&label("about", about))
                 .set(number(count));
         }
-        self.backing_off.set(strife.into());
+    }
+
+    /// Whether one of the findings is that another program undoes what podwired does.
+    fn is_strife(&self) -> bool {
+        let strife = self.findings.get(&label("about", STRIFE));
+        strife.is_some_and(|count| count.get() > 0)
     }
 
     /// What dead pods have left now, and how much of it was reclaimed since the last time.
@@ -279,7 +283,10 @@ impl Metrics {
     /// All of it in the form OpenMetrics, with what holds at this moment.
     pub(crate) fn text(&self, moment: &Moment) -> String {
         let mut text = String::new();
-        let all = [&self.registry, &moment.registry(&self.api)];
+        let all = [
+            &self.registry,
+            &moment.registry(&self.api, self.is_strife()),
+        ];
         let written = all
             .iter()
             .try_for_each(|registry| encode_registry(&mut text, registry))

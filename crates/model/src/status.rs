@@ -37,13 +37,33 @@ pub struct Status {
     /// What pods that have ended have left, as far as it was seen; at most [`MOST_LEAKS`].
     #[serde(default)]
     pub leaks: Vec<Leak>,
-    /// How many records of dead pods the agent has reclaimed since its start.
+    /// How much the agent has reclaimed since its start: records of dead pods, and addresses that no record had.
     #[serde(default)]
     pub reclaimed: u64,
     /// Wall clock of the report, seconds since 1970.
     pub at: u64,
     /// Process id of the agent that wrote it.
     pub pid: u32,
+}
+
+impl Status {
+    /// Nothing is known of the node yet.
+    #[must_use]
+    pub fn new(node: NodeName, network: NetworkName, pid: u32) -> Self {
+        Self {
+            node,
+            network,
+            ranges: Vec::new(),
+            peers: Vec::new(),
+            table: None,
+            generation: 0,
+            findings: Vec::new(),
+            leaks: Vec::new(),
+            reclaimed: 0,
+            at: 0,
+            pid,
+        }
+    }
 }
 
 /// Another node.

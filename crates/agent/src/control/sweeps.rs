@@ -5,13 +5,14 @@
 
 use super::told;
 use crate::kernel::Swept;
+use crate::pace::RESYNC;
 use host::Error;
 use model::reclaim::Leak;
 use model::status::{Finding, MOST_LEAKS, Status};
 use std::time::Duration;
 use tracing::info;
 
-/// Looks in a grace time at most.
+/// Looks in a grace time at most; with a long one, a look at every second resync or more often.
 const LOOKS: u32 = 12;
 
 /// The looks.
@@ -28,7 +29,7 @@ impl Sweeps {
     /// None was made yet.
     pub(super) fn new(grace: Duration) -> Self {
         Self {
-            rest: grace / LOOKS,
+            rest: (grace / LOOKS).min(RESYNC / 2),
             last: None,
             next: None,
             findings: Vec::new(),
@@ -104,19 +105,8 @@ mod tests {
     }
 
     fn status() -> Status {
-        Status {
-            node: NodeName::new("a").unwrap(),
-            network: NetworkName::new("podwire").unwrap(),
-            ranges: Vec::new(),
-            peers: Vec::new(),
-            table: None,
-            generation: 0,
-            findings: Vec::new(),
-            leaks: Vec::new(),
-            reclaimed: 0,
-            at: 0,
-            pid: 1,
-        }
+        let (node, network) = (NodeName::new("a"), NetworkName::new("podwire"));
+        Status::new(node.unwrap(), network.unwrap(), 1)
     }
 
     fn swept(next: Option<u64>) -> Swept {
@@ -135,6 +125,15 @@ mod tests {
         assert!(!sweeps.is_due(s(1)) && !sweeps.is_due(s(4)));
         assert_eq!(sweeps.next(), Some(s(5)));
         assert!(sweeps.is_due(s(5)));
+    }
+
+    #[test]
+    fn with_a_patient_grace_time_it_is_looked_as_often_as_the_node_is() {
+        let (mut sweeps, mut status) = (Sweeps::new(s(86400)), status());
+        assert!(sweeps.is_due(s(0)));
+        sweeps.made(s(0), Ok(swept(None)), &mut status);
+        assert!(!sweeps.is_due(s(14)));
+        assert!(sweeps.is_due(RESYNC));
     }
 
     #[test]

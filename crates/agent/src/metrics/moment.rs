@@ -32,9 +32,16 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    pub(super) fn registry(&self, api: &Api) -> Registry {
+    pub(super) fn registry(&self, api: &Api, strife: bool) -> Registry {
         let mut all = Registry::default();
-        self.podwire(all.sub_registry_with_prefix(PREFIX), api);
+        let podwire = all.sub_registry_with_prefix(PREFIX);
+        self.podwire(podwire, api);
+        put(
+            podwire,
+            "backing_off",
+            "1 while another program keeps undoing what podwired does, and podwired works slower",
+            real(f64::from(u8::from(strife))),
+        );
         if let Some(usage) = &self.usage {
             self.process(all.sub_registry_with_prefix("process"), usage);
         }

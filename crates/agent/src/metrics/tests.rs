@@ -21,7 +21,7 @@ fn everything() -> String {
     metrics.change("add_route", true);
     metrics.change("add_route", false);
     let counts = ["node", "source", "leaks", "strife", "listener"].map(|about| (about, 1));
-    metrics.findings(counts, false);
+    metrics.findings(counts);
     metrics.leaks(&[], 1);
     metrics.cluster(2, &[]);
     metrics.api.listed();

@@ -11,6 +11,7 @@ use lab::{Lab, Place, programs};
 use super::{SOON, Scene, findings, said};
 
 const ADDRESS: &str = "127.0.0.1:10112";
+const REPAIRS: &str = "podwire_repairs_total";
 /// Budget of the agent's memory.
 const MEMORY: f64 = 20_000_000.0;
 
@@ -32,7 +33,11 @@ fn get(place: &Place, path: &str) -> Result<(u16, String)> {
 }
 
 fn connect(within: Duration) -> Result<TcpStream> {
-    let address: SocketAddr = ADDRESS.parse()?;
+    connect_to(ADDRESS, within)
+}
+
+fn connect_to(address: &str, within: Duration) -> Result<TcpStream> {
+    let address: SocketAddr = address.parse()?;
     let stream = TcpStream::connect_timeout(&address, within).context("connect")?;
     stream.set_read_timeout(Some(within))?;
     Ok(stream)
@@ -46,21 +51,6 @@ fn number(place: &Place, name: &str) -> Result<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(&start));
     let word = line.with_context(|| format!("no {name} in\n{text}"))?;
     Ok(word.parse()?)
-}
-
-/// Asks until it is so.
-fn until(place: &Place, path: &str, wanted: u16) -> Result<String> {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let (status, body) = get(place, path)?;
-        if status == wanted {
-            return Ok(body);
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "{path} still says {status}: {body}"
-        );
-    }
 }
 
 #[test]
@@ -86,7 +76,7 @@ fn probes_and_metrics_tell_how_the_agent_and_the_node_are_and_only_to_the_node()
                 253.0,
             ),
             ("podwire_changes_total{kind=\"write_conflist\"}", 1.0),
-            ("podwire_repairs_total", 0.0),
+            (REPAIRS, 0.0),
         ] {
             let told = number(node, name)?;
             ensure!((told - expected).abs() < 0.5, "{name} is {told}");
@@ -109,14 +99,19 @@ fn probes_and_metrics_tell_how_the_agent_and_the_node_are_and_only_to_the_node()
 fn a_repair_is_counted_and_so_is_what_it_changed() -> Result<()> {
     Lab::scenario(|lab| {
         let scene = Scene::new(lab, Mode::Routed)?;
-        let kind = "podwire_changes_total{kind=\"replace_route\"}";
-        let before = number(scene.master(), kind)?;
-        scene.settled()?;
-        let deadline = Instant::now() + SOON;
-        while number(scene.master(), "podwire_repairs_total")? < 0.5 {
-            ensure!(Instant::now() < deadline, "no repair is counted");
-        }
-        let after = number(scene.master(), kind)?;
+        let (node, agent) = (scene.master(), &scene.agents[0]);
+        let kind = "podwire_changes_total{kind=\"put_table\"}";
+        let (before, repairs) = (number(node, kind)?, number(node, REPAIRS)?);
+        let known = agent.status(SOON, "a report", |status| status["table"].is_string())?;
+        said(node, "nft delete table inet podwire")?;
+        agent.status(SOON, "the ruleset as it is now", |status| {
+            status["table"].is_string() && status["generation"] != known["generation"]
+        })?;
+        ensure!(
+            number(node, REPAIRS)? > repairs + 0.5,
+            "no repair is counted"
+        );
+        let after = number(node, kind)?;
         ensure!((after - before - 1.0).abs() < 0.1, "{before} then {after}");
         Ok(())
     })
@@ -142,7 +137,11 @@ fn an_agent_that_cannot_put_its_node_in_order_is_alive_and_not_ready_and_says_wh
         ensure!(number(node, "podwire_ready")? < 0.5);
         ensure!(number(node, "podwire_rounds_total{outcome=\"failed\"}")? > 0.5);
         said(node, "rm -r /etc/cni/net.d/10-podwire.conflist")?;
-        until(node, "/readyz", 200)?;
+        agent.status(SOON, "that nothing is wrong", |status| {
+            findings(status).is_empty()
+        })?;
+        // Whoever waits for the node is told before the report is written.
+        ensure!(get(node, "/readyz")?.0 == 200);
         Ok(())
     })
 }
@@ -212,6 +211,42 @@ fn whoever_holds_all_connections_and_says_nothing_is_cut_off() -> Result<()> {
         }
         ensure!(number(node, "podwire_http_cut_off_total")? > 0.5);
         drop(silent);
+        Ok(())
+    })
+}
+
+#[test]
+fn whoever_holds_connections_from_another_machine_does_not_shut_the_nodes_probes_out() -> Result<()>
+{
+    /// As many as are served at a time, and of them as many as come from elsewhere.
+    const ALL: usize = 16;
+    const STRANGERS: usize = 12;
+    Lab::scenario(|lab| {
+        let site = Site::new(lab)?;
+        let node = site.master();
+        let open = ["--listen", "0.0.0.0:10112"];
+        let agent = Agent::start_with(node, &programs()?, &open)?;
+        agent.ready(SOON)?;
+        let silent: Vec<TcpStream> = site.worker().attempt(|| {
+            let connect = |_| connect_to("10.128.0.2:10112", SOON);
+            (0..ALL).map(connect).collect()
+        })?;
+        // Also where the kubelet asks at the node's own address.
+        for address in [ADDRESS, "10.128.0.2:10112"] {
+            let answer = node.attempt(|| {
+                let mut stream = connect_to(address, SOON)?;
+                write!(stream, "GET /livez HTTP/1.1\r\nHost: node\r\n\r\n")?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).context("the answer")?;
+                Ok(answer)
+            })?;
+            ensure!(answer.contains("200 OK"), "{answer}");
+        }
+        let cut_off = number(node, "podwire_http_cut_off_total")?;
+        ensure!(cut_off < 0.5, "the probes waited for {cut_off} of them");
+        for mut refused in &silent[STRANGERS..] {
+            ensure!(refused.read(&mut [0])? == 0, "it says something");
+        }
         Ok(())
     })
 }
