@@ -65,8 +65,11 @@ mod tests {
         assert!(usage.resident > 64 << 10, "{usage:?}");
         assert!(usage.threads >= 1 && usage.descriptors >= 3, "{usage:?}");
         assert!(usage.cpu > Duration::ZERO, "{usage:?}");
-        let file = fs::File::open(STATUS).unwrap();
-        assert!(own().unwrap().descriptors > usage.descriptors - 1);
-        drop(file);
+        // Other tests of this process open a few at the same time.
+        let files: Vec<_> = (0..200).map(|_| fs::File::open(STATUS).unwrap()).collect();
+        let with = own().unwrap().descriptors;
+        drop(files);
+        let without = own().unwrap().descriptors;
+        assert!(with.abs_diff(without + 200) < 100, "{with}, {without}");
     }
 }

@@ -64,10 +64,18 @@ fn podwired_does_its_work_with_what_its_unit_leaves_it() -> Result<()> {
             .args(arguments)
             .spawn()?;
         let agent = Agent::of(node, process);
-        let status = agent.ready(SOON)?;
-        ensure!(findings(&status).is_empty(), "{status:#}");
+        let before = agent.ready(SOON)?;
         let side = &site.sides[0];
         side.attach(&programs, Mode::Routed, &side.pods[0])?;
+        // It still hears and mends what happens, the pod's record included.
+        let command = node
+            .command("nft")
+            .args(["delete", "table", "inet", "podwire"]);
+        command.output_within(SOON)?.ok()?;
+        let status = agent.status(SOON, "that the table is back", |status| {
+            status["generation"] != before["generation"]
+        })?;
+        ensure!(findings(&status).is_empty(), "{status:#}");
         Ok(())
     })
 }
@@ -78,6 +86,11 @@ fn the_unit_keeps_the_state_of_the_pods_when_it_stops() -> Result<()> {
     ensure!(values(&unit, "RuntimeDirectory") == ["podwire"]);
     // Without this systemd removes the leases of living pods.
     ensure!(values(&unit, "RuntimeDirectoryPreserve") == ["yes"]);
+    // Links, addresses, routes and the ruleset are asked for and changed by netlink; the API server and probes need the rest.
+    let families = values(&unit, "RestrictAddressFamilies");
+    for family in ["AF_NETLINK", "AF_INET", "AF_INET6", "AF_UNIX"] {
+        ensure!(families.iter().any(|it| it == family), "no {family}");
+    }
     ensure!(values(&unit, "NoNewPrivileges") == ["yes"] && values(&unit, "Restart") == ["always"]);
     Ok(())
 }
