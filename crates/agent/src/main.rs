@@ -20,7 +20,7 @@ use args::{Args, Listen};
 use clap::Parser;
 use control::Control;
 use host::charge::{self, Charge, Claim};
-use host::machine::Paths;
+use host::machine::{CONFLIST, Paths};
 use host::program::{self, Taken};
 use kernel::{Kernel, Place};
 use model::cluster::Cluster;
@@ -38,10 +38,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use vitals::Vitals;
-
-/// File of the conflist in the runtime's folder. A runtime takes the first one in the alphabet: a file that somebody wrote by
-/// hand, such as `10-bash-cni-plugin.conf`, stays in force.
-const CONFLIST: &str = "10-podwire.conflist";
 
 /// The plugin's program, the name by which the conflist calls it, and one by which a runtime calls it or another's plugin.
 const PLUGIN: &str = "podwire-cni";

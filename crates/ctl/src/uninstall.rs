@@ -10,7 +10,7 @@ use crate::print;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use host::charge::{self, Charge, Claim};
-use host::machine::{Ask, Machine, Paths};
+use host::machine::{Ask, CONFLIST, Machine, Paths};
 use host::remains::{self, Places};
 use model::change::Change;
 use model::remains::Remains;
@@ -20,9 +20,6 @@ use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// The agent's file in the runtime's folder.
-const CONFLIST: &str = "10-podwire.conflist";
 
 /// Looks at the node: one to close the door, one to do the rest, one to see that it is done, and some for a ruleset that
 /// other programs change at the same time.

@@ -19,6 +19,10 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// File of the conflist in the runtime's folder. A runtime takes the first one in the alphabet: a file that somebody wrote by
+/// hand, such as `10-bash-cni-plugin.conf`, stays in force.
+pub const CONFLIST: &str = "10-podwire.conflist";
+
 /// Where things lie on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
@@ -34,7 +38,7 @@ impl Default for Paths {
     fn default() -> Self {
         Self {
             sysctls: sysctl::ROOT.into(),
-            conflist: "/etc/cni/net.d/10-podwire.conflist".into(),
+            conflist: Path::new("/etc/cni/net.d").join(CONFLIST),
             notes: None,
         }
     }

@@ -80,8 +80,7 @@ pub fn bears(path: &Path, mark: &str) -> Result<bool, Error> {
 }
 
 /// Where a program lies while it is being written: runtimes look plugins up by name, and this one is nobody's.
-#[must_use]
-pub fn unfinished_name(place: &Path) -> PathBuf {
+fn unfinished_name(place: &Path) -> PathBuf {
     place.with_extension("unfinished")
 }
 

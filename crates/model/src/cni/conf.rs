@@ -1,8 +1,8 @@
 //! The network configuration on standard input: what each verb needs of it.
 //!
 //! Reads the types `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`); `loopback` needs nothing.
-//! Everything that is wrong is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside ours; what a runtime
-//! asks for below `runtimeConfig` and is not served is an error, never silently ignored.
+//! Everything that is wrong is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside
+//! ours; what a runtime asks for below `runtimeConfig` and is not served is an error, never silently ignored.
 
 mod kind;
 mod listed;
