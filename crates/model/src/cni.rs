@@ -3,6 +3,7 @@
 //! Follows the CNI specification 0.1.0 to 1.1.0. Reading is forgiving where runtimes are known to differ (case of keys,
 //! empty variables, unknown keys) and strict where a wrong value would make a wrong network.
 
+mod chain;
 mod conf;
 mod env;
 mod error;
@@ -14,6 +15,7 @@ mod version;
 /// bytes, because it says them to people ([`Version`]s follow). Of other programs only those of Podwire do, which look for it.
 pub const MARK: &str = " (podwire)\nCNI protocol versions supported: ";
 
+pub use chain::renewed;
 pub use conf::{BASH_CNI_LOG, Kind, LogTarget, NetConf, Valid};
 pub use env::{Call, Verb};
 pub use error::{CniError, Code};

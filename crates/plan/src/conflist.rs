@@ -1,7 +1,8 @@
 //! The CNI configuration that the agent writes for the runtime.
 //!
 //! `cniVersion` is one that every runtime in use knows; newer ones find 1.1.0 in `cniVersions` and then ask for STATUS and
-//! GC too (CNI specification, "Network configuration format").
+//! GC too (CNI specification, "Network configuration format"). What others have put into the file beside ours stays
+//! (`model::cni::renewed`).
 
 use alloc::format;
 use alloc::string::{String, ToString};

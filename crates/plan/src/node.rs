@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use model::addr::{Family, PodRange, host_prefix};
 use model::change::Change;
 use model::cluster::{Cluster, Node};
+use model::cni::renewed;
 use model::firewall::{Element, Elements, Set, Table};
 use model::name::{IfName, NodeName};
 use model::net::{Address, Route, Sysctl, Target};
@@ -125,7 +126,9 @@ fn tell_runtime(
         return;
     }
     let prefixes: Vec<IpNet> = pods(cluster, ranges).into_iter().collect();
-    let text = conflist::conflist(&cluster.network, &me.ranges, &prefixes, mtu);
+    let ours = conflist::conflist(&cluster.network, &me.ranges, &prefixes, mtu);
+    let stands = have.conflist.as_deref();
+    let text = stands.and_then(|it| renewed(it, &ours)).unwrap_or(ours);
     plan.conflist = (have.conflist.as_ref() != Some(&text)).then_some(Change::WriteConflist(text));
 }
 

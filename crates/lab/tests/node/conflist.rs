@@ -179,6 +179,47 @@ fn a_conflist_that_somebody_deletes_comes_back() -> Result<()> {
     })
 }
 
+/// As a service mesh does that finds the file and watches it.
+#[test]
+fn a_plugin_that_somebody_has_chained_to_ours_stays() -> Result<()> {
+    Lab::scenario(|lab| {
+        let scene = Scene::new(lab, Mode::Routed)?;
+        let node = scene.master();
+        let path = format!("{CONF_FOLDER}/10-podwire.conflist");
+        let mut list = read(node)?;
+        let before = list["plugins"][0].clone();
+        let mesh = serde_json::json!({"type": "mesh-cni", "log_level": "info"});
+        list["plugins"]
+            .as_array_mut()
+            .context("plugins")?
+            .push(mesh.clone());
+        list["disableCheck"] = true.into();
+        let put = |list: &Value| {
+            node.attempt(|| {
+                let other = format!("{CONF_FOLDER}/.new");
+                fs::write(&other, list.to_string())?;
+                Ok(fs::rename(other, &path)?)
+            })
+        };
+        let written = list.to_string();
+        put(&list)?;
+        // Nothing of ours differs: the agent looks, and leaves the file as it was written.
+        scene.settled()?;
+        let text = node.attempt(|| Ok(fs::read_to_string(&path)?))?;
+        ensure!(text == written, "{text}");
+        list["plugins"][0]["mtu"] = 1300.into();
+        let mark = scene.agents[0].mark();
+        put(&list)?;
+        let process = &scene.agents[0].process;
+        process.wait_for_line_after(mark, "write conflist", SOON)?;
+        let list = read(node)?;
+        let plugins = [before, mesh];
+        ensure!(list["plugins"] == Value::from(plugins.to_vec()), "{list:#}");
+        ensure!(list["disableCheck"] == true, "{list:#}");
+        Ok(())
+    })
+}
+
 /// Pods of this node still start and talk to each other; who is cut off is told why.
 #[test]
 fn the_conflist_stays_while_the_uplink_is_away_and_status_says_so() -> Result<()> {

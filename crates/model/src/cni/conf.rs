@@ -320,7 +320,7 @@ fn overlaps(ranges: &[PodRange], wrong: &mut Vec<String>) {
     }
 }
 
-fn object(input: &str) -> Result<Map<String, Value>, CniError> {
+pub(super) fn object(input: &str) -> Result<Map<String, Value>, CniError> {
     match serde_json::from_str(input) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(CniError::new(
@@ -354,7 +354,7 @@ fn version(object: &Map<String, Value>) -> Result<Version, CniError> {
 }
 
 /// A key in any ASCII case: some runtimes write it as their own structs are called. The exact spelling wins.
-fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+pub(super) fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     object.get(key).or_else(|| {
         object
             .iter()
@@ -363,7 +363,7 @@ fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     })
 }
 
-fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     get(object, key).and_then(Value::as_str)
 }
 

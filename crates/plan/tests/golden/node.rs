@@ -41,6 +41,54 @@ fn a_node_in_order_has_nothing_to_do() {
 }
 
 #[test]
+fn what_others_have_chained_to_the_plugin_stays_in_the_conflist() {
+    let two = cluster(PODS, TWO);
+    let mut have = settled(&two, &host(FRESH));
+    let ours = have.conflist.take().expect("a conflist");
+    let mesh = "    },\n    {\"type\": \"mesh\"}\n  ]";
+    let chained = ours.replace("    }\n  ]", mesh);
+    assert_ne!(chained, ours);
+    have.conflist = Some(chained.clone());
+    assert_eq!(plan(&two, &have).conflist, None);
+    have.conflist = Some(chained.replace("1460", "9000"));
+    let Some(model::change::Change::WriteConflist(text)) = plan(&two, &have).conflist else {
+        panic!("another MTU");
+    };
+    assert_snapshot!(text, @r#"
+    {
+      "cniVersion": "1.0.0",
+      "cniVersions": [
+        "0.3.1",
+        "0.4.0",
+        "1.0.0",
+        "1.1.0"
+      ],
+      "name": "podwire",
+      "plugins": [
+        {
+          "capabilities": {
+            "portMappings": true
+          },
+          "mtu": 1460,
+          "network": [
+            "10.244.0.0/16"
+          ],
+          "ranges": [
+            "10.244.0.0/24"
+          ],
+          "type": "podwire"
+        },
+        {
+          "type": "mesh"
+        }
+      ]
+    }
+    "#);
+    have.conflist = Some(text);
+    assert_eq!(plan(&two, &have).conflist, None);
+}
+
+#[test]
 fn a_node_of_both_families_has_two_of_everything() {
     let both = cluster(
         "10.244.0.0/16 fd00:10:244::/48",
