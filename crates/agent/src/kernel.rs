@@ -20,6 +20,7 @@ use model::change::Change;
 use model::cluster::Cluster;
 use model::name::NodeName;
 use model::state::{HostState, Lookup};
+use plan::node::IPV6_FORWARD;
 use reclaim::Reclaimer;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -183,6 +184,9 @@ impl Owner {
         have.lookups
             .extend(kept.iter().filter_map(|ip| known.remove_entry(ip)));
         self.ways.clone_from(&have.lookups);
+        if self.sysctls.read(IPV6_FORWARD)?.as_deref() == Some("0") {
+            have.advertised = self.machine.advertised()?;
+        }
         for key in plan::node::sysctls(cluster, &self.own, &have) {
             if let Some(value) = self.sysctls.read(&key)? {
                 have.sysctls.insert(key, value);

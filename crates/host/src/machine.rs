@@ -11,8 +11,10 @@ use crate::sysctl::{self, Sysctls};
 use crate::{Error, Report};
 use model::change::Change;
 use model::firewall::Elements;
+use model::name::IfName;
 use model::ports::Flows;
 use model::state::HostState;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::IpAddr;
@@ -114,6 +116,14 @@ impl Machine {
             }
         }
         Ok(state)
+    }
+
+    /// Links with a route that a router advertised.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn advertised(&mut self) -> Result<BTreeSet<IfName>, Error> {
+        self.rtnl.advertised()
     }
 
     /// What stands in our table in the places of these elements.
@@ -311,7 +321,6 @@ fn write_conflist(path: &Path, text: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::name::IfName;
     use model::net::Sysctl;
 
     #[test]

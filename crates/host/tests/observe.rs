@@ -144,6 +144,7 @@ fn a_namespace_in_which_nothing_was_made_is_seen_empty() {
     let view = node.observe_node(&["10.0.0.1".parse().unwrap()]).unwrap();
     assert_eq!((view.links.len(), view.addresses.len()), (1, 0));
     assert!(view.routes.is_empty() && view.lookups.is_empty());
+    assert!(node.advertised().unwrap().is_empty());
 }
 
 #[test]

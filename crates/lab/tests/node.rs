@@ -3,6 +3,7 @@
 //! The real binaries of `dist` run; other people's programs (`ip`, `nft`, `iptables`) only look, or do what an administrator
 //! or another program would do. Whatever is waited for is waited for by event, with a deadline.
 
+mod advertisement;
 mod beside;
 mod conflist;
 mod firewalls;

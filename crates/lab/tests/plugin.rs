@@ -4,7 +4,7 @@
 //! `podwire` with a dual-stack entry as the agent writes it.
 
 mod add;
-mod advertisement;
+pub(crate) mod advertisement;
 mod check;
 mod concurrency;
 mod crash;

@@ -25,6 +25,8 @@ pub struct HostState {
     pub addresses: BTreeSet<Address>,
     /// Routes of Podwire's protocol, without those of single pods.
     pub routes: BTreeSet<Route>,
+    /// Links with a route that a router advertised; asked for before IPv6 is forwarded.
+    pub advertised: BTreeSet<IfName>,
     /// Our table, if it is there.
     pub table: Option<TableState>,
     /// Other programs' base chains on forward and input.

@@ -23,7 +23,8 @@ use model::status::{Finding, Peer};
 
 /// The switches that let packets through.
 pub(crate) const IPV4_FORWARD: &str = "ipv4/ip_forward";
-pub(crate) const IPV6_FORWARD: &str = "ipv6/conf/all/forwarding";
+/// The one for IPv6: before it is turned on, the links are asked for on which routers are heard.
+pub const IPV6_FORWARD: &str = "ipv6/conf/all/forwarding";
 const RP_FILTER_ALL: &str = "ipv4/conf/all/rp_filter";
 
 /// What is to be done, and what is to be said.
@@ -57,9 +58,11 @@ pub fn sysctls(cluster: &Cluster, own: &NodeName, have: &HostState) -> Vec<Strin
     let Some(me) = cluster.nodes.get(own) else {
         return keys;
     };
-    for dev in uplinks(me, have) {
-        keys.extend([rp_filter(&dev), accept_ra(&dev)]);
+    let uplinks = uplinks(me, have);
+    for dev in &uplinks {
+        keys.extend([rp_filter(dev), accept_ra(dev)]);
     }
+    keys.extend(have.advertised.difference(&uplinks).map(accept_ra));
     keys
 }
 
@@ -189,12 +192,15 @@ fn forwarding(me: &Node, have: &HostState, plan: &mut Plan) {
         }
     };
     let serves = |family| me.ranges.iter().any(|range| range.family() == family);
-    for dev in uplinks(me, have) {
-        // A forwarding node would stop to accept its own default route from advertisements. 0 stays: somebody else
-        // handles them there.
-        if serves(Family::V6) && value(&accept_ra(&dev)) == Some("1") {
-            set(&accept_ra(&dev), "2");
+    let uplinks = uplinks(me, have);
+    // A forwarding node would stop to accept its own default route from advertisements, and lose the one that it has. 0
+    // stays: somebody else handles them there.
+    for dev in uplinks.union(&have.advertised) {
+        if serves(Family::V6) && value(&accept_ra(dev)) == Some("1") {
+            set(&accept_ra(dev), "2");
         }
+    }
+    for dev in uplinks {
         // The kernel takes the larger of `all` and the link's own; only strict is in the way.
         if value(RP_FILTER_ALL).max(value(&rp_filter(&dev))) == Some("1") {
             set(&rp_filter(&dev), "2");

@@ -111,6 +111,9 @@ fn read(host: &mut HostState, words: &[&str]) -> Option<()> {
         ["route", rest @ ..] => {
             host.routes.insert(route(rest)?);
         }
+        ["advertised", link] => {
+            host.advertised.insert(dev(link));
+        }
         ["inhabited", range] => {
             host.inhabited.insert(PodRange::parse(range).ok()?);
         }

@@ -188,6 +188,25 @@ impl Rtnl {
         Ok(view)
     }
 
+    /// The links with a route that the kernel or somebody in its place took from a router's advertisement.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn advertised(&mut self) -> Result<BTreeSet<IfName>, Error> {
+        let routes = self.routes(None, Some(RouteProtocol::Ra.into()))?;
+        let out = |route: RouteSeen| match route.kind {
+            RouteKind::Out(index, _) => Some(index),
+            RouteKind::Unreachable => None,
+        };
+        let indexes: BTreeSet<u32> = routes.into_iter().filter_map(out).collect();
+        if indexes.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let links = self.links()?.into_iter();
+        let links = links.filter(|link| indexes.contains(&link.index));
+        Ok(links.map(|link| link.name).collect())
+    }
+
     /// Addresses of the link with this index; of all links with 0.
     fn addresses(&mut self, index: u32) -> Result<Vec<(u32, IpNet)>, Error> {
         let mut message = AddressMessage::default();

@@ -16,7 +16,7 @@ use super::{Kind, Rig, SOON, node_end, said};
 
 const ADVERTISEMENT: u8 = 134;
 /// The sender's address on its link.
-const LIAR: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xbad);
+pub(crate) const LIAR: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xbad);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 fn icmpv6(place: &Place) -> Result<OwnedFd> {
@@ -82,7 +82,7 @@ fn heard(ear: &OwnedFd) -> Result<()> {
 }
 
 /// Returns when the places have dealt with an advertisement of the pod's.
-fn lie(pod: &Pod, to: &[&Place]) -> Result<()> {
+pub(crate) fn lie(pod: &Pod, to: &[&Place]) -> Result<()> {
     let ears = to.iter().map(|place| icmpv6(place));
     let ears = ears.collect::<Result<Vec<_>>>()?;
     pod.attempt(|| wire::add_address("eth0", format!("{LIAR}/64").parse()?))?;
@@ -97,11 +97,11 @@ fn lie(pod: &Pod, to: &[&Place]) -> Result<()> {
     Ok(())
 }
 
-fn default_route(place: &Place) -> Result<String> {
+pub(crate) fn default_route(place: &Place) -> Result<String> {
     said(place, "ip -6 route show default")
 }
 
-fn accept_ra(place: &Place, link: &str) -> Result<String> {
+pub(crate) fn accept_ra(place: &Place, link: &str) -> Result<String> {
     let file = format!("/proc/sys/net/ipv6/conf/{link}/accept_ra");
     let value = place.attempt(|| Ok(std::fs::read_to_string(file)?))?;
     Ok(value.trim().to_owned())

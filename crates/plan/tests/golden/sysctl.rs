@@ -66,6 +66,22 @@ fn advertisements_are_still_accepted_before_ipv6_is_forwarded() {
 }
 
 #[test]
+fn a_link_that_has_a_route_by_advertisement_keeps_it_wherever_it_leads() {
+    let more = "link eth7 mtu 1500
+                advertised eth7
+                sysctl ipv6/conf/eth7/accept_ra 1";
+    assert_snapshot!(sysctls(&both(), more), @"
+    sysctl net/ipv6/conf/eth7/accept_ra = 2
+    sysctl net/ipv4/ip_forward = 1
+    sysctl net/ipv6/conf/all/forwarding = 1
+    ");
+    assert_snapshot!(sysctls(&two(), more), @"sysctl net/ipv4/ip_forward = 1");
+    let asked = plan::node::sysctls(&both(), &name("a"), &with(host(FRESH), more));
+    assert!(asked.contains(&"ipv6/conf/eth7/accept_ra".into()));
+    assert!(!asked.contains(&"ipv4/conf/eth7/rp_filter".into()));
+}
+
+#[test]
 fn advertisements_that_the_kernel_does_not_handle_stay_unhandled() {
     assert_snapshot!(sysctls(&both(), "sysctl ipv6/conf/eth0/accept_ra 0"), @"
     sysctl net/ipv4/ip_forward = 1
