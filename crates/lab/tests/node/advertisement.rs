@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use lab::walk::{Agent, Site};
-use lab::{Lab, programs, watch, wire};
+use lab::{Lab, Place, programs, watch, wire};
 
 use super::{SOON, said};
 use crate::plugin::advertisement::{LIAR, accept_ra, default_route, lie};
@@ -26,11 +26,15 @@ fn a_default_route_by_advertisement_outlives_that_ipv6_is_forwarded() -> Result<
             said(node, &format!("ip link set {link} up"))?;
         }
         said(&router, "ip link set eth0 up")?;
-        // Until the kernel has seen the cable, nothing is sent.
-        watch::until(&router, "the cable", &[], SOON, || {
-            let link = said(&router, "ip -br link show dev eth0")?;
-            Ok(link.contains(" UP ").then_some(()))
-        })?;
+        // The kernel sees a cable some time after it is there; until then a link hears and sends nothing of all nodes.
+        let ends: [(&Place, &str); 2] = [(node, "way0"), (&router, "eth0")];
+        for (place, link) in ends {
+            let route = format!("ff00::/8 dev {link} ");
+            watch::until(place, &route, &[], SOON, || {
+                let routes = said(place, "ip -6 route show table local")?;
+                Ok(routes.contains(&route).then_some(()))
+            })?;
+        }
         lie(&router, &[node])?;
         let expected = format!("default via {LIAR} dev way0 proto ra");
         let is_there = || Ok(default_route(node)?.contains(&expected).then_some(()));
