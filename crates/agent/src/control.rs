@@ -3,6 +3,7 @@
 //! A round ends when a look at the node finds nothing more to do, or something cannot be done. The conflist, which tells the
 //! runtime that pods may come, is written only then. What a round came to decides when the next one begins (`pace`).
 
+mod known;
 mod mend;
 mod sweeps;
 mod told;
@@ -19,12 +20,14 @@ use crate::vitals::Vitals;
 use crate::wake::{Cause, Wake};
 use anyhow::Result;
 use host::Error;
+use known::Known;
 use model::change::Change;
 use model::cluster::Cluster;
 use model::name::{NetworkName, NodeName};
 use model::state::HostState;
 use model::status::{Finding, Status};
-use plan::node::{Plan, plan};
+use plan::after::after;
+use plan::node::{Plan, lookups, plan};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,6 +60,8 @@ pub(crate) struct Control {
     settled: bool,
     /// When the kernel was last asked for every node how it reaches it; none if it is to be asked again.
     asked: Option<Duration>,
+    /// The node as it was seen last, if it is so still.
+    known: Known,
 }
 
 impl Control {
@@ -65,7 +70,7 @@ impl Control {
         (source, cluster): (Source, Option<Cluster>),
         (own, network): (&NodeName, NetworkName),
         (kernel, grace): (Kernel, Duration),
-        (run, conf): (&Path, &Path),
+        (run, conflist): (&Path, &Path),
         vitals: Arc<Vitals>,
     ) -> Result<Self> {
         Ok(Self {
@@ -73,7 +78,7 @@ impl Control {
             vitals,
             source,
             cluster: cluster.map(Arc::new),
-            wake: Wake::open(run, conf, kernel.ports())?,
+            wake: Wake::open(run, conflist, kernel.ports())?,
             kernel,
             report: Report::below(run),
             pace: Pace::default(),
@@ -83,6 +88,7 @@ impl Control {
             ready: false,
             settled: false,
             asked: None,
+            known: Known::default(),
         })
     }
 
@@ -105,7 +111,9 @@ impl Control {
             });
             self.judge(outcome, &findings);
             self.sweep().await?;
-            self.tell(findings);
+            if !self.known.is_unseen() {
+                self.tell(findings);
+            }
             self.wait().await?;
         }
     }
@@ -117,6 +125,10 @@ impl Control {
         let Some(cluster) = self.cluster.clone() else {
             return Ok((outcome, findings));
         };
+        if let Some(findings) = self.reckoned(&cluster).await? {
+            return Ok((Outcome::Changed, findings));
+        }
+        let began = self.now();
         self.settled = false;
         let is_remembered = self.source.is_remembered();
         let fresh = self.ways_are_old();
@@ -139,7 +151,7 @@ impl Control {
             findings.clone_from(&plan.findings);
             self.note(&cluster, &plan, &have);
             let done = plan.changes.is_empty();
-            let changes = if done {
+            let changes: Vec<Change> = if done {
                 plan.conflist.into_iter().collect()
             } else {
                 plan.changes
@@ -147,6 +159,7 @@ impl Control {
             if !changes.is_empty() {
                 outcome = Outcome::Changed;
             }
+            let written = if done { changes.clone() } else { Vec::new() };
             let failed = self.apply(changes, have.generation).await?;
             let stale = failed.iter().any(Error::is_stale);
             if !failed.is_empty() && !stale {
@@ -158,6 +171,8 @@ impl Control {
                 self.settled = true;
                 if !is_remembered {
                     self.became_ready();
+                    let cost = self.now().saturating_sub(began);
+                    self.known.seen(after(have, &written), cost);
                 }
                 return Ok((outcome, findings));
             }
@@ -165,6 +180,38 @@ impl Control {
         // Others are at work on the node as well; what they do wakes us, but so that it does not depend on that:
         self.pace.event(self.now());
         Ok((outcome, findings))
+    }
+
+    /// Another list of nodes is put into effect without a look at the kernel, if it is known what a look would show; gives
+    /// what is wrong. What a look would show afterwards is seen once nothing more comes.
+    async fn reckoned(&mut self, cluster: &Arc<Cluster>) -> Result<Option<Vec<Finding>>> {
+        let now = self.now();
+        let known = if self.pace.is_news() {
+            self.known.take(now)
+        } else {
+            self.known.forget();
+            None
+        };
+        let Some(mut have) = known else {
+            return Ok(None);
+        };
+        let asked = lookups(cluster, &self.status.node).into_iter();
+        let lack = asked.filter(|ip| !have.lookups.contains_key(ip)).collect();
+        let Ok(ways) = self.kernel.ways(lack).await? else {
+            return Ok(None);
+        };
+        have.lookups.extend(ways);
+        let plan = plan(cluster, &self.status.node, &have);
+        let changes: Vec<Change> = plan.changes.into_iter().chain(plan.conflist).collect();
+        let generation = have.generation;
+        let Some(have) = after(have, &changes) else {
+            return Ok(None);
+        };
+        if !self.apply(changes, generation).await?.is_empty() {
+            return Ok(None);
+        }
+        self.known.changed(have, self.now());
+        Ok(Some(plan.findings))
     }
 
     /// Not everything that moves a way is told: rules are not.
@@ -193,6 +240,11 @@ impl Control {
     async fn apply(&mut self, changes: Vec<Change>, generation: u32) -> Result<Vec<Error>> {
         if changes.is_empty() {
             return Ok(Vec::new());
+        }
+        for change in &changes {
+            if let Change::WriteConflist(text) = change {
+                self.wake.writes(text);
+            }
         }
         let lines: Vec<(&str, String)> = changes.iter().map(|it| (kind(it), line(it))).collect();
         let failed = self.kernel.apply(changes, generation).await?.failed;
@@ -293,6 +345,7 @@ impl Control {
         self.wake.look();
         loop {
             let next = self.pace.next();
+            let next = self.known.due().map_or(next, |look| look.min(next));
             let due = self.started + self.sweeps.next().map_or(next, |sweep| sweep.min(next));
             match timeout_at(due, self.wake.next(&mut self.source)).await {
                 Ok(cause) => {
@@ -300,7 +353,10 @@ impl Control {
                     self.vitals.metrics.woken(cause);
                     match cause {
                         Cause::Source => source = true,
-                        Cause::Kernel | Cause::Files => other = true,
+                        Cause::Kernel | Cause::Files => {
+                            self.known.forget();
+                            other = true;
+                        }
                     }
                     self.pace.event(self.now());
                 }

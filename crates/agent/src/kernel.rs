@@ -58,12 +58,14 @@ pub(crate) struct Kernel {
 enum Command {
     /// The second says whether the ways to the nodes are all to be asked for anew.
     Observe(Arc<Cluster>, bool),
+    Ways(Vec<IpAddr>),
     Apply(Vec<Change>, u32),
     Sweep,
 }
 
 enum Answer {
     Observed(Box<Result<HostState, Error>>),
+    Told(Result<BTreeMap<IpAddr, Lookup>, Error>),
     Applied(Report),
     Swept(Box<Result<Swept, Error>>),
 }
@@ -101,7 +103,18 @@ impl Kernel {
         let command = Command::Observe(Arc::clone(cluster), fresh);
         match self.ask(command).await? {
             Answer::Observed(state) => Ok(*state),
-            Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
+            Answer::Told(_) | Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
+        }
+    }
+
+    /// How the kernel would reach these addresses.
+    pub(crate) async fn ways(
+        &mut self,
+        to: Vec<IpAddr>,
+    ) -> Result<Result<BTreeMap<IpAddr, Lookup>, Error>> {
+        match self.ask(Command::Ways(to)).await? {
+            Answer::Told(ways) => Ok(ways),
+            Answer::Observed(_) | Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
         }
     }
 
@@ -109,7 +122,7 @@ impl Kernel {
     pub(crate) async fn apply(&mut self, changes: Vec<Change>, generation: u32) -> Result<Report> {
         match self.ask(Command::Apply(changes, generation)).await? {
             Answer::Applied(report) => Ok(report),
-            Answer::Observed(_) | Answer::Swept(_) => bail!(STRANGE),
+            Answer::Observed(_) | Answer::Told(_) | Answer::Swept(_) => bail!(STRANGE),
         }
     }
 
@@ -117,7 +130,7 @@ impl Kernel {
     pub(crate) async fn sweep(&mut self) -> Result<Result<Swept, Error>> {
         match self.ask(Command::Sweep).await? {
             Answer::Swept(swept) => Ok(*swept),
-            Answer::Observed(_) | Answer::Applied(_) => bail!(STRANGE),
+            Answer::Observed(_) | Answer::Told(_) | Answer::Applied(_) => bail!(STRANGE),
         }
     }
 
@@ -157,6 +170,7 @@ impl Owner {
                 Command::Observe(cluster, fresh) => {
                     Answer::Observed(Box::new(self.observe(&cluster, fresh)))
                 }
+                Command::Ways(to) => Answer::Told(self.machine.ways(&to)),
                 Command::Apply(changes, generation) => {
                     let (machine, run) = (&mut self.machine, &self.run);
                     Answer::Applied(ports::apply(machine, run, changes, generation))

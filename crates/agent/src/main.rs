@@ -98,7 +98,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             Some(cluster) => cluster.network.clone(),
             None => args.network.clone(),
         };
-        let folders = (args.run_dir.as_path(), args.cni_conf_dir.as_path());
+        let conflist = args.cni_conf_dir.join(CONFLIST);
         if let Listen::At(address) = args.listen {
             listen::listen(address, Arc::clone(&vitals)).await;
         }
@@ -106,7 +106,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             (source, cluster),
             (&own, network),
             (kernel, args.grace()),
-            folders,
+            (&args.run_dir, &conflist),
             vitals,
         )?;
         until_told(control, end).await

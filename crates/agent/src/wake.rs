@@ -1,4 +1,4 @@
-//! What wakes the agent: the cluster's source, the kernel, the pods' records, the runtime's folder.
+//! What wakes the agent: the cluster's source, the kernel, the pods' records, the conflist.
 
 use crate::source::{self, Source};
 use anyhow::{Context, Result};
@@ -29,16 +29,16 @@ pub(crate) struct Wake {
     nftables: AsyncFd<OwnedFd>,
     records: AsyncFd<Watch>,
     run: PathBuf,
-    conf: PathBuf,
+    conflist: PathBuf,
     own: [Port; 2],
     /// Whether the kernel may lead packets another way than when it was last asked.
     ways: bool,
 }
 
 impl Wake {
-    /// Begins to listen. `run` holds the networks' state, `conf` the runtime's configuration; what is done through the
+    /// Begins to listen. `run` holds the networks' state, `conflist` is the runtime's configuration; what is done through the
     /// ports `own` is no news.
-    pub(crate) fn open(run: &Path, conf: &Path, own: [Port; 2]) -> Result<Self> {
+    pub(crate) fn open(run: &Path, conflist: &Path, own: [Port; 2]) -> Result<Self> {
         let events = Events::open()?;
         let [route, nftables] = events.as_fds().map(|fd| {
             let fd = fd.try_clone_to_owned()?;
@@ -50,7 +50,7 @@ impl Wake {
             records: listen(Watch::open()?).context("wait for inotify")?,
             events,
             run: run.to_owned(),
-            conf: conf.to_owned(),
+            conflist: conflist.to_owned(),
             own,
             ways: true,
         };
@@ -82,17 +82,22 @@ impl Wake {
         }
     }
 
+    /// The agent writes this into the conflist: that it is there is no news.
+    pub(crate) fn writes(&mut self, conflist: &str) {
+        self.records.get_mut().expect(conflist);
+    }
+
     /// Whether anything has happened since this was last asked that may lead packets another way.
     pub(crate) fn ways_moved(&mut self) -> bool {
         std::mem::take(&mut self.ways)
     }
 
-    /// Watches the records of all networks, and for new networks, and the runtime's folder. A folder that comes while we
+    /// Watches the records of all networks, and for new networks, and the conflist. A folder that comes while we
     /// look is seen: each is watched before we look into it. To be called again from time to time: what is not there
     /// cannot be watched, and what is watched already costs little.
     pub(crate) fn look(&mut self) {
         let records = self.records.get_mut();
-        let mut watched = vec![records.folders(&self.run), records.entries(&self.conf)];
+        let mut watched = vec![records.folders(&self.run), records.file(&self.conflist)];
         let networks = std::fs::read_dir(&self.run).into_iter().flatten().flatten();
         for network in networks.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             watched.push(records.folders(&network.path()));

@@ -13,7 +13,8 @@ use model::change::Change;
 use model::firewall::Elements;
 use model::name::IfName;
 use model::ports::Flows;
-use model::state::HostState;
+use model::state::{HostState, Lookup};
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
@@ -124,6 +125,14 @@ impl Machine {
     /// The kernel does not tell.
     pub fn advertised(&mut self) -> Result<BTreeSet<IfName>, Error> {
         self.rtnl.advertised()
+    }
+
+    /// How the kernel would reach these addresses; one without a way is absent.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn ways(&mut self, to: &[IpAddr]) -> Result<BTreeMap<IpAddr, Lookup>, Error> {
+        self.rtnl.ways(to)
     }
 
     /// What stands in our table in the places of these elements.

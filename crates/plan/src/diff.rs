@@ -24,7 +24,7 @@ pub fn routes(want: &BTreeSet<Route>, have: &BTreeSet<Route>) -> Vec<Change> {
 
 /// Where a route stands: one replaces another only with the same destination and the same metric, and unreachable routes
 /// have a metric of their own.
-fn place(route: &Route) -> (IpNet, bool) {
+pub(crate) fn place(route: &Route) -> (IpNet, bool) {
     (route.dst, route.target == Target::Unreachable)
 }
 

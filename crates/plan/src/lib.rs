@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod after;
 pub mod check;
 pub mod conflist;
 pub mod diff;

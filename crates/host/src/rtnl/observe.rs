@@ -241,6 +241,25 @@ impl Rtnl {
         Ok(found.into_iter().collect())
     }
 
+    /// How the kernel would reach these addresses; one without a way is absent.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn ways(&mut self, to: &[IpAddr]) -> Result<BTreeMap<IpAddr, Lookup>, Error> {
+        let mut ways = BTreeMap::new();
+        if to.is_empty() {
+            return Ok(ways);
+        }
+        let links = self.links()?.into_iter();
+        let names = links.map(|link| (link.index, link.name)).collect();
+        for ip in to {
+            if let Some(lookup) = self.lookup(*ip, &names)? {
+                ways.insert(*ip, lookup);
+            }
+        }
+        Ok(ways)
+    }
+
     fn lookup(
         &mut self,
         ip: IpAddr,

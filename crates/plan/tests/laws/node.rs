@@ -52,6 +52,30 @@ fn local(have: &HostState) -> BTreeSet<std::net::IpAddr> {
 proptest! {
     #![proptest_config(cases())]
 
+    /// What is reckoned is what the kernel shows.
+    #[test]
+    fn a_node_that_is_not_looked_at_again_is_as_it_would_show(mut world in worlds(), gone in any::<Index>()) {
+        let before = settled(&world, &world.have);
+        let names: Vec<_> = world.cluster.nodes.keys().filter(|it| **it != name("n0")).cloned().collect();
+        if !names.is_empty() {
+            world.cluster.nodes.remove(gone.get(&names));
+        }
+        let plan = plan(&world, &before);
+        let changes: Vec<Change> = plan.changes.into_iter().chain(plan.conflist).collect();
+        if let Some(mut reckoned) = plan::after::after(before.clone(), &changes) {
+            let mut shown = before;
+            apply(&changes, &mut shown);
+            reckoned.generation = shown.generation;
+            // An empty set shows nothing.
+            for state in [&mut reckoned, &mut shown] {
+                if let Some(table) = &mut state.table {
+                    table.elements.retain(|_, held| !held.is_empty());
+                }
+            }
+            prop_assert_eq!(reckoned, shown);
+        }
+    }
+
     #[test]
     fn one_round_brings_a_node_in_order(world in worlds()) {
         let first = plan(&world, &world.have);
