@@ -61,6 +61,10 @@ pub(crate) fn gather(run: &Path) -> Result<View> {
     let running = charge::is_taken(run).with_context(|| hint(run))?;
     let agent = report(run).with_context(|| hint(run))?;
     let networks = networks(run, agent.as_ref()).with_context(|| hint(run))?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "people are told how old a report is"
+    )]
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = since.unwrap_or_default().as_secs();
     let silent = agent

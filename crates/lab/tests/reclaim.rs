@@ -5,6 +5,7 @@
 
 mod alive;
 mod blind;
+mod clocks;
 mod dead;
 mod leaks;
 

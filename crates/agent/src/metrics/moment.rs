@@ -157,6 +157,7 @@ impl Moment {
                 count(most),
             );
         }
+        #[expect(clippy::disallowed_methods, reason = "Prometheus is told")]
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
