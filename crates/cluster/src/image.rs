@@ -24,6 +24,8 @@ use tree::Tree;
 /// The programs of Podwire's image and the one that it starts, as deploy/Containerfile has them.
 const PODWIRE: [&str; 3] = ["podwired", "podwire-cni", "podwire"];
 const ENTRYPOINT: &str = "/podwired";
+/// The operator's.
+const TOOL: &str = "podwire";
 
 /// Of an image that nobody else asks for. The domain must be there: without one, the name is taken for one of a registry.
 const COREDNS: &str = "cluster.test/coredns";
@@ -95,7 +97,8 @@ fn tests(place: &Place, list: &str) -> Result<()> {
     )
 }
 
-/// Makes Podwire's image of the built programs, unless it is there with the same content.
+/// Makes Podwire's image of the built programs, unless it is there with the same content, and puts the operator's tool where
+/// every machine finds it.
 ///
 /// # Errors
 /// When a program is missing, with the command that brings it.
@@ -107,7 +110,13 @@ pub fn podwire(place: &Place) -> Result<()> {
         "podwire",
         &image(&name, &[ENTRYPOINT], &[]),
         &podwire_tree(&bin)?,
-    )
+    )?;
+    let tool = place.bin().join(TOOL);
+    // By rename: a machine may be running the old one.
+    let unfinished = tool.with_extension("unfinished");
+    fs::copy(bin.join(TOOL), &unfinished)
+        .and_then(|_| fs::rename(&unfinished, &tool))
+        .with_context(|| format!("put {}", tool.display()))
 }
 
 /// Writes Podwire's image of the programs in `bin`, which run on `machine` (as `uname -m` has it), into one file.

@@ -1,7 +1,8 @@
 //! Whether the API, Podwire's state folder and the kernel of each node tell the same of the pods.
 //!
-//! A record or a link without a pod is a leak; an address that two pods have is a disaster. It is asked until it is so,
-//! because a pod's end is told to the API after its network is gone, and its start before.
+//! A record or a link without a pod is a leak, and `podwire leaks` must know of none; an address that two pods have is a
+//! disaster. It is asked until it is so, because a pod's end is told to the API after its network is gone, and its start
+//! before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -67,11 +68,27 @@ fn agree_on(cluster: &Cluster, node: &Node<'_>) -> Result<Pods> {
         links == names,
         "the pods are {names:?}, the links' {links:?}"
     );
+    no_leaks(node)?;
     // Without an agent there is nobody to be asked.
     if !node.pids_of(AGENT)?.is_empty() {
         status(cluster, node)?;
     }
     Ok(pods)
+}
+
+/// What `podwire leaks` says on the node itself, where it needs no agent: nothing is left, and every pod can be judged.
+fn no_leaks(node: &Node<'_>) -> Result<()> {
+    let text = node.run(&["podwire", "leaks", "--json"])?;
+    let told: Value = serde_json::from_str(&text).context("podwire leaks: no JSON")?;
+    let none = |key: &str| told[key].as_array().is_some_and(Vec::is_empty);
+    // Records of builds that did not write down from where they saw their pod.
+    let unseen = told["unseen"].as_array().into_iter().flatten();
+    let is_seen = unseen.into_iter().all(|unseen| unseen["cause"] == "old");
+    ensure!(
+        told["run_dir_found"] == true && none("leaks") && is_seen,
+        "podwire leaks says {text}"
+    );
+    Ok(())
 }
 
 /// All pods of the network on a node, also those that come or go.
