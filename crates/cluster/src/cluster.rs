@@ -154,6 +154,16 @@ impl Cluster {
         note(&self.place, &names)
     }
 
+    /// Replaces the authority and every key and certificate of the cluster, those included that sign the tokens of service
+    /// accounts: what was signed or issued before is worth nothing any more. The cluster's own daemons start anew with the
+    /// new ones; pods are left to themselves.
+    ///
+    /// # Errors
+    /// When a key cannot be made, or a daemon does not come back.
+    pub fn replace_keys(&self) -> Result<()> {
+        up::rekey(self)
+    }
+
     /// Podwire's manifest as it is applied here: deploy/podwire.yaml with the lines that a user changes.
     ///
     /// # Errors

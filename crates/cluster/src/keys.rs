@@ -1,8 +1,8 @@
 //! The cluster's keys: one authority, a certificate for each user of the API server, a kubeconfig around each.
 //!
 //! The program openssl makes them, one call each. Users are told apart by their certificate (common name: user,
-//! organization: group), so that a machine can be added at any time; nothing is ever rotated. Keys live as long as the
-//! running cluster. See Kubernetes' documents "PKI certificates and requirements" and "Authenticating".
+//! organization: group), so that a machine can be added at any time. Keys live as long as the running cluster, unless all of
+//! them are replaced together. See Kubernetes' documents "PKI certificates and requirements" and "Authenticating".
 
 use std::fs;
 use std::path::PathBuf;

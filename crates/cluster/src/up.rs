@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, names, shape};
 use crate::keys::Keys;
 use crate::machine::Machine;
 use crate::progress;
-use crate::shape::{MASTER, Network, Shape};
+use crate::shape::{MASTER, Network, Proxy, Shape};
 use crate::{Place, dns, image, import, lan, network};
 
 /// A loaded machine of two processors needs a quarter of it.
@@ -107,6 +107,33 @@ pub(crate) fn remove(cluster: &Cluster, name: &str) -> Result<()> {
     fs::remove_dir_all(&disk).with_context(|| format!("remove {}", disk.display()))?;
     cluster.kubectl(&["delete", "node", name, "--timeout=60s"])?;
     network::disconnect(cluster, name)
+}
+
+/// Replaces all keys, and starts anew all daemons that have read one. What holds on to the old ones are pods.
+pub(crate) fn rekey(cluster: &Cluster) -> Result<()> {
+    let (keys, family) = (Keys::of(cluster.place()), cluster.shape().family);
+    keys.make(family)?;
+    let nodes = cluster.nodes();
+    for node in &nodes {
+        keys.node(node.name(), family)?;
+    }
+    for daemon in [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ] {
+        cluster.outside().kill_all(daemon)?;
+    }
+    cluster.until(API_SERVER_WITHIN, "the API server is ready again", || {
+        cluster.kubectl(&["get", "--raw", "/readyz"])
+    })?;
+    for node in &nodes {
+        node.kill_all("kubelet")?;
+        if cluster.shape().proxy != Proxy::Without {
+            node.kill_all("kube-proxy")?;
+        }
+    }
+    ready(cluster)
 }
 
 /// The running cluster with all nodes on.

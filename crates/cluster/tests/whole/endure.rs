@@ -4,6 +4,7 @@ mod agent;
 mod api;
 mod churn;
 mod daemons;
+mod keys;
 mod nodes;
 mod removal;
 mod statics;
