@@ -23,9 +23,12 @@ use go::Go;
 use part::{Part, Step, Verb};
 
 pub(crate) use keep::{IMAGES, share};
-pub(crate) use part::{COREDNS, E2E, KUBERNETES, REGRESSION};
+pub(crate) use part::{COREDNS, E2E, HELM, KUBERNETES, REGRESSION};
 
-/// Builds the named parts, or all but Kubernetes' own tests, unless they are there in this version.
+/// Built only when they are named: most who have a cluster need neither Kubernetes' own tests nor Helm.
+const SPECIAL: [&str; 2] = [E2E, HELM];
+
+/// Builds the named parts, or all but the special ones, unless they are there in this version.
 ///
 /// # Errors
 /// When a part does not build, with the command that failed, or when Go is missing or too old.
@@ -84,7 +87,7 @@ fn chosen(names: &[String]) -> Result<Vec<Part>> {
     }
     parts.retain(|part| {
         let is_named = names.iter().any(|name| name == part.name);
-        is_named || names.is_empty() && part.name != E2E
+        is_named || names.is_empty() && !SPECIAL.contains(&part.name)
     });
     Ok(parts)
 }
@@ -186,9 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_own_tests_are_built_only_when_they_are_named() {
-        assert!(!names(&[]).contains(&"e2e"));
-        assert_eq!(names(&["e2e"]), ["e2e"]);
+    fn kubernetes_own_tests_and_helm_are_built_only_when_they_are_named() {
+        for special in SPECIAL {
+            assert!(!names(&[]).contains(&special));
+            assert_eq!(names(&[special]), [special]);
+        }
     }
 
     #[test]

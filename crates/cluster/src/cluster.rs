@@ -4,7 +4,7 @@
 //! is told in `up`. kubectl runs in the control plane's network, where the API server is.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -183,9 +183,13 @@ impl Cluster {
     /// When the control plane is off.
     pub fn kubectl_command(&self) -> Result<Command> {
         let mut command = self.outside().in_network(&self.place.program("kubectl")?)?;
-        let kubeconfig = Keys::of(&self.place).kubeconfig(ADMIN);
-        command.arg("--kubeconfig").arg(kubeconfig);
+        command.arg("--kubeconfig").arg(self.kubeconfig());
         Ok(command)
+    }
+
+    /// The administrator's.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        Keys::of(&self.place).kubeconfig(ADMIN)
     }
 
     /// Runs kubectl, and gives what it wrote.

@@ -15,6 +15,7 @@ pub mod conformance;
 pub mod demo;
 mod dns;
 mod fill;
+pub mod helm;
 pub mod image;
 mod import;
 mod init;

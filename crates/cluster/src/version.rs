@@ -16,5 +16,7 @@ pub const RUNC: &str = "v1.5.2";
 pub const PLUGINS: &str = "v1.9.1";
 /// Module `github.com/coredns/coredns`.
 pub const COREDNS: &str = "v1.15.0";
+/// Module `helm.sh/helm/v4`.
+pub const HELM: &str = "v4.3.1";
 /// Podwire's own, as deploy/podwire.yaml asks for it.
 pub const PODWIRE: &str = env!("CARGO_PKG_VERSION");

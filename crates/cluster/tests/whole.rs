@@ -2,6 +2,7 @@
 //! budgets.
 
 mod endure;
+mod install;
 mod scale;
 mod services;
 mod up;

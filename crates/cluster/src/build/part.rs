@@ -43,6 +43,9 @@ pub(super) struct Part {
 /// Kubernetes' own tests: not built unless they are named.
 pub(crate) const E2E: &str = "e2e";
 
+/// Installs charts: not built unless it is named.
+pub(crate) const HELM: &str = "helm";
+
 /// The servers, and what pods run.
 pub(crate) const KUBERNETES: &str = "kubernetes";
 
@@ -64,6 +67,7 @@ pub(super) fn parts() -> Vec<Part> {
         kubernetes(),
         coredns(),
         e2e(),
+        helm(),
     ]
 }
 
@@ -168,6 +172,12 @@ fn e2e() -> Part {
     let regression = format!("{KUBERNETES_MODULE}/test/images/{REGRESSION}");
     part.steps.push(into(REGRESSION, [regression]));
     part
+}
+
+fn helm() -> Part {
+    const MODULE: &str = "helm.sh/helm/v4";
+    let package = format!("{MODULE}/cmd/helm");
+    one(HELM, MODULE, version::HELM, into("helm", [package]))
 }
 
 fn kubernetes_tag() -> String {

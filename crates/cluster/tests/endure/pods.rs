@@ -62,7 +62,28 @@ pub(crate) fn answering<'a>(
     name: &str,
     node: &str,
 ) -> Result<(Objects<'a>, Pod)> {
+    ready(cluster, name, node, answering_object(cluster, name)?)
+}
+
+/// The same with a port of its node.
+pub(crate) fn answering_at<'a>(
+    cluster: &'a Cluster,
+    name: &str,
+    node: &str,
+    port: u16,
+) -> Result<(Objects<'a>, Pod)> {
     let mut object = answering_object(cluster, name)?;
+    object["spec"]["containers"][0]["ports"] =
+        json!([{"containerPort": pod::PORT, "hostPort": port}]);
+    ready(cluster, name, node, object)
+}
+
+fn ready<'a>(
+    cluster: &'a Cluster,
+    name: &str,
+    node: &str,
+    mut object: Value,
+) -> Result<(Objects<'a>, Pod)> {
     object["spec"]["nodeName"] = json!(node);
     let objects = Objects::new(cluster, &[object])?;
     let pod = format!("pod/{name}");

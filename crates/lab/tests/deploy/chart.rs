@@ -1,7 +1,7 @@
 //! deploy/podwire.yaml is what the chart renders with its default values.
 //!
 //! The few words of the template language that the chart uses are understood here, so that no other program is needed. `helm`
-//! itself renders the same; see docs/install.md for how that is tried.
+//! itself renders the same: `cargo xtask cluster test chart`.
 
 use std::str::SplitWhitespace;
 
