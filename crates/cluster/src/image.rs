@@ -124,15 +124,19 @@ pub fn podwire(place: &Place) -> Result<()> {
 /// # Errors
 /// When a program is missing, with the command that brings it.
 pub fn podwire_file(bin: &Path, machine: &str, file: &Path) -> Result<()> {
-    let name = podwire_name();
-    let mut image = image(&name, &[ENTRYPOINT], &[]);
+    named(&podwire_name(), bin, machine, file)
+}
+
+/// The same under another name.
+pub(crate) fn named(name: &str, bin: &Path, machine: &str, file: &Path) -> Result<()> {
+    let mut image = image(name, &[ENTRYPOINT], &[]);
     image.machine = machine;
     image.seal(&podwire_tree(bin)?)?.write(file)?;
     say(format!("{name} for {machine}: {}", file.display()));
     Ok(())
 }
 
-fn podwire_name() -> String {
+pub(crate) fn podwire_name() -> String {
     format!("localhost/podwire:{}", version::PODWIRE)
 }
 

@@ -26,6 +26,7 @@ mod meter;
 mod network;
 mod node;
 mod objects;
+pub mod older;
 pub mod place;
 pub mod pod;
 mod process;

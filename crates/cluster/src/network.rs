@@ -121,19 +121,21 @@ fn conflist(ranges: &[String]) -> String {
 pub(crate) fn manifest(cluster: &Cluster) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/podwire.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    edited(&text, cluster)
+}
+
+/// The same of any manifest that has these lines.
+pub(crate) fn edited(text: &str, cluster: &Cluster) -> Result<String> {
     let family = cluster.shape().family;
-    let mut edited = text.clone();
+    let mut edited = text.to_owned();
     for (flag, value) in [
         ("--prefixes", lan::pods(family).join(",")),
         ("--apiserver", lan::api_server(family)?),
     ] {
         let commented = |line: &&str| line.trim_start().starts_with(&format!("# - {flag}="));
-        let line = text.lines().find(commented).with_context(|| {
-            format!(
-                "{} has no line that begins with # - {flag}=",
-                path.display()
-            )
-        })?;
+        let line = text.lines().find(commented);
+        let line =
+            line.with_context(|| format!("the manifest has no line that begins with # - {flag}="))?;
         let indent = line.len() - line.trim_start().len();
         edited = edited.replace(line, &format!("{:indent$}- '{flag}={value}'", ""));
     }

@@ -6,5 +6,6 @@ mod churn;
 mod daemons;
 mod keys;
 mod nodes;
+mod older;
 mod removal;
 mod statics;
