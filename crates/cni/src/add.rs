@@ -14,7 +14,7 @@ use host::store::{Claim, Held, ROOT, Store};
 use host::sysctl::Sysctls;
 use model::attachment::{Attachment, Key, Mode};
 use model::change::Change;
-use model::cni::{Call, CniError, CniResult, Code, NetConf, Valid};
+use model::cni::{Asked, Call, CniError, CniResult, Code, NetConf, Valid};
 use model::name::IfName;
 use model::net::Sysctl;
 use plan::wire::{self, Bridge, Ground, Wiring};
@@ -33,6 +33,7 @@ const BRIDGE_NF: &str = "bridge/bridge-nf-call-iptables";
 
 pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniResult, CniError> {
     let network = conf.network()?;
+    let asked = conf.asked(&call.args, &network)?;
     let key = del::key(call, conf)?;
     let node_end = node_end(&key)?;
     let path = call.netns.clone().unwrap_or_default();
@@ -52,6 +53,7 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         standpoint: Some(netns.standpoint()),
         mode: network.mode.clone(),
         mtu: network.mtu,
+        mac: asked.mac,
         pod: call.pod.clone(),
         ports: network.ports.clone(),
         born: host::clock::boottime_ns(),
@@ -65,7 +67,8 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
     } else {
         Store::open(root, &conf.name).map_err(|error| state(&error))?
     };
-    let held = match claim(&store, &attachment, &netns, &mut rtnl, trace)? {
+    let want = Want { network, asked };
+    let held = match claim(&store, (&attachment, &want), &netns, &mut rtnl, trace)? {
         Start::Stands(record) => return answer(&record, &node_end, bridge.as_ref(), &mut rtnl),
         Start::New(held) => held,
     };
@@ -77,7 +80,13 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         occupied,
         bridge,
     };
-    finish(held, &store, &network, &node_end, &mut ends, trace)
+    finish(held, &store, &want, &node_end, &mut ends, trace)
+}
+
+/// What the configuration says, and what is asked for this one attachment.
+struct Want {
+    network: NetConf,
+    asked: Asked,
 }
 
 /// The namespace, the node's socket and the pod's.
@@ -141,7 +150,7 @@ fn bridgeable(mode: &Mode, rtnl: &mut Rtnl) -> Result<Option<LinkSeen>, CniError
 
 fn claim<'s>(
     store: &'s Store,
-    attachment: &Attachment,
+    (attachment, want): (&Attachment, &Want),
     netns: &Netns,
     rtnl: &mut Rtnl,
     trace: &mut Trace,
@@ -150,7 +159,10 @@ fn claim<'s>(
         match store.claim(attachment).map_err(|error| state(&error))? {
             Claim::New(held) => return Ok(Start::New(held)),
             Claim::Again(held) => {
-                if let Some(record) = standing(&held, attachment, netns, rtnl)? {
+                let same = held
+                    .record()
+                    .filter(|record| is_same(record, attachment, want));
+                if let Some(record) = standing(same, attachment, netns, rtnl)? {
                     return Ok(Start::Stands(Box::new(record)));
                 }
                 del::detach(held, store, rtnl, trace)?;
@@ -164,16 +176,22 @@ fn claim<'s>(
     Err(CniError::new(Code::TryAgain, msg))
 }
 
-/// The record that is there, if it is of the same namespace and everything that it says is true.
+/// Whether the record is of the same namespace and says what is wanted now.
+fn is_same(record: &Attachment, wanted: &Attachment, want: &Want) -> bool {
+    let has = |ip: &IpAddr| record.addresses.iter().any(|address| address.ip == *ip);
+    (record.inode, &record.mode, &record.ports, record.mac)
+        == (wanted.inode, &wanted.mode, &wanted.ports, wanted.mac)
+        && want.asked.ips.iter().all(has)
+}
+
+/// The record that is there, if everything that it says is true.
 fn standing(
-    held: &Held<'_>,
+    record: Option<&Attachment>,
     wanted: &Attachment,
     netns: &Netns,
     rtnl: &mut Rtnl,
 ) -> Result<Option<Attachment>, CniError> {
-    let Some(record) = held.record().filter(|record| {
-        (record.inode, &record.mode, &record.ports) == (wanted.inode, &wanted.mode, &wanted.ports)
-    }) else {
+    let Some(record) = record else {
         return Ok(None);
     };
     let differences = check::differences(record, netns, rtnl)?;
@@ -208,12 +226,12 @@ fn answer(
 fn finish(
     mut held: Held<'_>,
     store: &Store,
-    network: &NetConf,
+    want: &Want,
     node_end: &IfName,
     ends: &mut Ends<'_>,
     trace: &mut Trace,
 ) -> Result<CniResult, CniError> {
-    let made = attach(&mut held, store, network, node_end, ends, trace);
+    let made = attach(&mut held, store, want, node_end, ends, trace);
     match (made, held.record().cloned()) {
         (Ok(()), Some(record)) => answer(&record, node_end, ends.bridge.as_ref(), ends.rtnl),
         (Ok(()), None) => Err(CniError::new(
@@ -236,7 +254,7 @@ fn finish(
 fn attach(
     held: &mut Held<'_>,
     store: &Store,
-    network: &NetConf,
+    Want { network, asked }: &Want,
     node_end: &IfName,
     ends: &mut Ends<'_>,
     trace: &mut Trace,
@@ -253,7 +271,7 @@ fn attach(
     let mut avoid = store.leased_elsewhere().map_err(|error| state(&error))?;
     let mut witnessed: Vec<IpAddr> = Vec::new();
     while witnessed.len() < WITNESSED {
-        addresses::take(held, store, &network.ranges, &avoid)?;
+        addresses::take(held, store, (&network.spans, &asked.ips), &avoid)?;
         trace.step("lease");
         let Some(record) = held.record() else {
             return Err(CniError::new(
@@ -269,6 +287,7 @@ fn attach(
                 trace.step("ports");
                 return Ok(());
             }
+            Some(taken) if asked.ips.contains(&taken) => return Err(addresses::routed(taken)),
             Some(taken) => witnessed.push(taken),
         }
         avoid.extend(&witnessed);

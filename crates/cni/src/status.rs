@@ -5,8 +5,9 @@
 use crate::addresses;
 use crate::answer::state;
 use host::store::{ROOT, Store};
-use model::addr::{Family, PodRange};
+use model::addr::Family;
 use model::cni::{CniError, Code, Valid, Version};
+use model::span::Span;
 use std::path::Path;
 
 pub(crate) fn status(conf: &Valid) -> Result<(), CniError> {
@@ -18,15 +19,14 @@ pub(crate) fn status(conf: &Valid) -> Result<(), CniError> {
         return Ok(());
     };
     for family in [Family::V4, Family::V6] {
-        let ranges: Vec<&PodRange> = network
-            .ranges
+        let spans: Vec<&Span> = network
+            .spans
             .iter()
-            .filter(|range| range.family() == family)
+            .filter(|span| span.family() == family)
             .collect();
-        let full =
-            |range: &&&PodRange| store.used(range).is_ok_and(|used| used >= range.capacity());
-        if !ranges.is_empty() && ranges.iter().filter(full).count() == ranges.len() {
-            let error = addresses::exhausted(&store, &ranges);
+        let full = |span: &&&Span| store.used(span).is_ok_and(|used| used >= span.capacity());
+        if !spans.is_empty() && spans.iter().filter(full).count() == spans.len() {
+            let error = addresses::exhausted(&store, &spans);
             return Err(CniError {
                 code: Code::Unavailable,
                 ..error

@@ -9,6 +9,7 @@ use host::store::{Claim, Held, Store};
 use model::addr::PodRange;
 use model::attachment::{Attachment, Key, Mode, PodAddress};
 use model::name::{ContainerId, IfName, NetworkName};
+use model::span::Span;
 use rustix::io::Errno;
 use std::fs;
 use std::net::IpAddr;
@@ -75,6 +76,7 @@ fn attachment(container: &str, addresses: &[&str]) -> Attachment {
         standpoint: None,
         mode: Mode::Routed,
         mtu: Some(1450),
+        mac: None,
         pod: None,
         ports: Vec::new(),
         born: host::clock::boottime_ns(),
@@ -303,9 +305,9 @@ fn gc_finds_leases_without_a_record_and_leaves_the_others() {
 #[test]
 fn used_counts_one_range_and_the_oldest_holder_has_a_name() {
     let (place, range) = (Place::new(), PodRange::parse("10.0.0.0/23").unwrap());
-    let store = place.store();
+    let (store, span) = (place.store(), Span::whole(range));
     assert_eq!(
-        (store.used(&range).unwrap(), store.oldest(&range).unwrap()),
+        (store.used(&span).unwrap(), store.oldest(&span).unwrap()),
         (0, None)
     );
     let first = new(&store, &attachment("zz", &[]));
@@ -313,8 +315,8 @@ fn used_counts_one_range_and_the_oldest_holder_has_a_name() {
     assert!(second.lease(ip("10.0.0.2")).unwrap());
     assert!(first.lease(ip("10.0.0.9")).unwrap());
     assert!(first.lease(ip("10.9.9.9")).unwrap());
-    assert_eq!(store.used(&range).unwrap(), 2);
-    assert_eq!(store.oldest(&range).unwrap().as_ref(), first.record());
+    assert_eq!(store.used(&span).unwrap(), 2);
+    assert_eq!(store.oldest(&span).unwrap().as_ref(), first.record());
 }
 
 #[test]

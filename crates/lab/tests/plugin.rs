@@ -5,6 +5,7 @@
 
 mod add;
 pub(crate) mod advertisement;
+mod asked;
 mod check;
 mod concurrency;
 mod crash;

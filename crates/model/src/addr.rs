@@ -54,10 +54,47 @@ pub fn host_prefix(ip: IpAddr) -> IpNet {
 }
 
 /// A hardware address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String")]
+#[serde(try_from = "String")]
 pub struct Mac(pub [u8; 6]);
 
+/// Why a text is no MAC of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MacError {
+    /// Not six bytes of two hexadecimal digits.
+    #[error("it is no MAC such as 0a:58:0a:f4:00:02")]
+    Syntax,
+    /// The lowest bit of the first byte makes it a group.
+    #[error("it is a multicast MAC")]
+    Multicast,
+    /// All bytes are zero.
+    #[error("it is zero")]
+    Zero,
+}
+
 impl Mac {
+    /// Reads `0a:58:0a:f4:00:02`, also with `-` between the bytes: the MAC of one interface.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, MacError> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part = parts.next().ok_or(MacError::Syntax)?;
+            let is_byte = part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
+            let read = u8::from_str_radix(part, 16).ok().filter(|_| is_byte);
+            *byte = read.ok_or(MacError::Syntax)?;
+        }
+        match bytes {
+            _ if parts.next().is_some() => Err(MacError::Syntax),
+            [0, 0, 0, 0, 0, 0] => Err(MacError::Zero),
+            [first, ..] if first & 1 != 0 => Err(MacError::Multicast),
+            bytes => Ok(Self(bytes)),
+        }
+    }
+
     /// The MAC of the pod that holds `ip`: a function of the address, so that an address that is used again never meets
     /// a neighbour entry with another MAC. `0a:58` and the four bytes for IPv4, as Kubernetes' own networks have it.
     #[must_use]
@@ -84,6 +121,20 @@ impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        alloc::format!("{mac}")
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = MacError;
+
+    fn try_from(text: String) -> Result<Self, MacError> {
+        Self::parse(&text)
     }
 }
 

@@ -158,6 +158,9 @@ pub struct Attachment {
     pub mode: Mode,
     /// MTU in bytes, if the configuration sets one.
     pub mtu: Option<u32>,
+    /// MAC of the pod's end, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
     /// The pod, where the runtime named one.
     pub pod: Option<PodRef>,
     /// Ports of the node that lead to the pod. Records of before there were any do not have the key.
@@ -193,10 +196,10 @@ impl Attachment {
         alias
     }
 
-    /// MAC of the pod's end: a function of its first address.
+    /// MAC of the pod's end: the one that was asked for, or a function of its first address.
     #[must_use]
     pub fn pod_mac(&self) -> Mac {
-        Mac::of_pod(self.first())
+        self.mac.unwrap_or_else(|| Mac::of_pod(self.first()))
     }
 
     /// MAC of the node's end.
@@ -277,6 +280,7 @@ mod tests {
             standpoint: None,
             mode: Mode::Routed,
             mtu: None,
+            mac: None,
             pod: None,
             ports: Vec::new(),
             born: 0,

@@ -16,8 +16,8 @@ mod version;
 pub const MARK: &str = " (podwire)\nCNI protocol versions supported: ";
 
 pub use chain::renewed;
-pub use conf::{BASH_CNI_LOG, Kind, LogTarget, NetConf, Valid};
-pub use env::{Call, Verb};
+pub use conf::{Asked, BASH_CNI_LOG, Kind, LogTarget, NetConf, Valid};
+pub use env::{Args, Call, Verb};
 pub use error::{CniError, Code};
 pub use previous::hand_on;
 pub use result::{CniResult, Interface, IpConfig, RouteConfig};

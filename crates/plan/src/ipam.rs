@@ -6,21 +6,21 @@
 
 use alloc::collections::BTreeSet;
 use core::net::IpAddr;
-use model::addr::PodRange;
+use model::span::Span;
 
 /// The address to try after `last`, or the first one.
 #[must_use]
-pub fn next(range: &PodRange, last: Option<IpAddr>) -> IpAddr {
-    last.map_or_else(|| range.first(), |ip| range.after(ip))
+pub fn next(span: &Span, last: Option<IpAddr>) -> IpAddr {
+    last.map_or_else(|| span.first(), |ip| span.after(ip))
 }
 
 /// The first address after `last` that is not in `taken`; none if all are.
 #[must_use]
-pub fn free(range: &PodRange, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    let start = next(range, last);
+pub fn free(span: &Span, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    let start = next(span, last);
     let mut ip = start;
     while taken.contains(&ip) {
-        ip = range.after(ip);
+        ip = span.after(ip);
         if ip == start {
             return None;
         }
@@ -31,10 +31,11 @@ pub fn free(range: &PodRange, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::addr::PodRange;
     use proptest::prelude::*;
 
-    fn range(text: &str) -> PodRange {
-        PodRange::parse(text).unwrap()
+    fn range(text: &str) -> Span {
+        Span::whole(PodRange::parse(text).unwrap())
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn record(container: &str, pod: &str) -> Attachment {
         standpoint: Some(NODE),
         mode: Mode::Routed,
         mtu: None,
+        mac: None,
         pod: Some(PodRef {
             namespace: "default".into(),
             name: pod.into(),

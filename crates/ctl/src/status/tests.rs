@@ -31,6 +31,7 @@ fn attachment(container: &str, pod: Option<&str>, addresses: &[(&str, &str)]) ->
         standpoint: None,
         mode: Mode::Routed,
         mtu: None,
+        mac: None,
         pod: pod.map(|name| PodRef {
             namespace: "default".into(),
             name: name.into(),

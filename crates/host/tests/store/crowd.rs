@@ -4,6 +4,7 @@
 use super::{Place, address, attachment, ip, key, new};
 use host::store::{Attempt, Store};
 use model::addr::PodRange;
+use model::span::Span;
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 
@@ -34,7 +35,7 @@ fn four_hundred_at_once_take_four_hundred_addresses() {
     }
     assert_eq!(taken.len(), CROWD);
     assert_eq!(taken, store.leases().unwrap());
-    assert_eq!(store.used(&range).unwrap(), CROWD as u64);
+    assert_eq!(store.used(&Span::whole(range)).unwrap(), CROWD as u64);
 }
 
 fn take_the_first_free_address(store: &Store, container: &str) {

@@ -122,10 +122,22 @@ pub(super) const ENVIRONMENTS: &[Wrong] = &[
         &["CNI_ARGS: unknown keys without IgnoreUnknown=1: A"],
     ),
     environment(
-        "address asked for",
-        &[("CNI_ARGS", "IgnoreUnknown=1;IP=10.244.0.9")],
+        "an address that no pod may have",
+        &[("CNI_ARGS", "IgnoreUnknown=1;IP=10.244.0.1")],
+        7,
+        &["ips: 10.244.0.1 is asked for", "10.244.0.2 to 10.244.0.254"],
+    ),
+    environment(
+        "a gateway asked for",
+        &[("CNI_ARGS", "IgnoreUnknown=1;GATEWAY=10.244.0.9")],
         2,
-        &["CNI_ARGS: IP=10.244.0.9 is not served"],
+        &["CNI_ARGS: GATEWAY=10.244.0.9 is not served"],
+    ),
+    environment(
+        "a multicast MAC",
+        &[("CNI_ARGS", "IgnoreUnknown=1;MAC=01:00:5e:00:00:01")],
+        7,
+        &["mac: \"01:00:5e:00:00:01\": it is a multicast MAC"],
     ),
     environment(
         "no such namespace",
@@ -346,6 +358,23 @@ pub(super) const CONFIGURATIONS: &[Wrong] = &[
         &[("bridge", "\"lo\"")],
         102,
         &["link lo is no bridge"],
+    ),
+    keys(
+        "a device asked for",
+        &Kind::BOTH,
+        &[("runtimeConfig", r#"{"deviceID":"0000:00:1f.6"}"#)],
+        2,
+        &["runtimeConfig.deviceID"],
+    ),
+    keys(
+        "a range that lies elsewhere",
+        &Kind::BOTH,
+        &[(
+            "runtimeConfig",
+            r#"{"ipRanges":[[{"subnet":"10.9.0.0/24"}]]}"#,
+        )],
+        7,
+        &["ipRanges", "lies outside of network 10.244.0.0/16"],
     ),
     keys(
         "a bandwidth asked for",

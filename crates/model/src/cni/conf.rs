@@ -2,19 +2,23 @@
 //!
 //! Reads the types `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`); `loopback` needs nothing.
 //! Everything that is wrong is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside
-//! ours; what a runtime asks for below `runtimeConfig` and is not served is an error, never silently ignored.
+//! ours; what a runtime asks for and is not served is an error, never silently ignored.
 
+mod asked;
 mod kind;
 mod listed;
 mod ports;
 
+pub use asked::Asked;
 pub use kind::Kind;
 
+use super::env::Args;
 use super::{CniError, Code, Version};
 use crate::addr::{Family, PodRange, parse_prefix};
 use crate::attachment::Mode;
 use crate::name::{ContainerId, IfName, NetworkName};
 use crate::ports::PortMap;
+use crate::span::Span;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -35,9 +39,6 @@ const BRIDGE: &str = "cni0";
 
 /// Log of the type `bash-cni` if the configuration names none: where the demo's script wrote.
 pub const BASH_CNI_LOG: &str = "/var/log/bash-cni-plugin.log";
-
-/// Keys below `runtimeConfig` that ask for something which is not served.
-const NOT_SERVED: [&str; 4] = ["bandwidth", "ips", "mac", "ipRanges"];
 
 /// What every verb needs: enough to find the records and to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct NetConf {
     pub mode: Mode,
     /// Where addresses come from; one is taken for each family.
     pub ranges: Vec<PodRange>,
+    /// Which addresses of the ranges are given away; the first span that has one left gives it.
+    pub spans: Vec<Span>,
     /// The whole cluster's pod addresses; they are never masqueraded.
     pub prefixes: Vec<IpNet>,
     /// MTU of the pod's interface in bytes; the kernel's default if absent.
@@ -140,7 +143,7 @@ impl Valid {
     /// Code 7 with everything that is wrong, or for a type that gives no addresses; code 2 for a key that is known and not
     /// served.
     pub fn network(&self) -> Result<NetConf, CniError> {
-        self.refuse_unserved()?;
+        asked::refuse(&self.object)?;
         let mut wrong = Vec::new();
         let mut conf = match self.kind {
             Kind::Podwire => self.podwire(&mut wrong),
@@ -150,37 +153,32 @@ impl Valid {
                 return Err(CniError::new(Code::Config, msg));
             }
         };
+        conf.spans = conf.ranges.iter().copied().map(Span::whole).collect();
+        conf.narrow(asked::ranges(&self.object, &conf.prefixes, &mut wrong));
         conf.ports = ports::read(&self.object, &conf.ranges, &mut wrong);
-        if wrong.is_empty() {
-            return Ok(conf);
-        }
-        Err(CniError::new(
-            Code::Config,
-            format!(
-                "configuration of network {}: {}",
-                self.name,
-                wrong.join("; ")
-            ),
-        ))
+        self.unless(&wrong, conf)
     }
 
-    fn refuse_unserved(&self) -> Result<(), CniError> {
-        let runtime = get(&self.object, "runtimeConfig").and_then(Value::as_object);
-        for (key, value) in runtime.into_iter().flatten() {
-            let asked = match value {
-                Value::Null => false,
-                Value::Array(list) => !list.is_empty(),
-                Value::Object(map) => !map.is_empty(),
-                Value::String(text) => !text.is_empty(),
-                Value::Bool(_) | Value::Number(_) => true,
-            };
-            if asked && NOT_SERVED.iter().any(|name| name.eq_ignore_ascii_case(key)) {
-                let msg = format!("runtimeConfig.{key} = {value} is not served");
-                return Err(CniError::new(Code::Unsupported, msg)
-                    .details("remove the capability from the configuration"));
-            }
+    /// Reads what is asked for one attachment of this network.
+    ///
+    /// # Errors
+    /// Code 7 with everything that is wrong.
+    pub fn asked(&self, args: &Args, network: &NetConf) -> Result<Asked, CniError> {
+        let mut wrong = Vec::new();
+        let asked = asked::read(&self.object, args, &network.spans, &mut wrong);
+        self.unless(&wrong, asked)
+    }
+
+    fn unless<T>(&self, wrong: &[String], value: T) -> Result<T, CniError> {
+        if wrong.is_empty() {
+            return Ok(value);
         }
-        Ok(())
+        let msg = format!(
+            "configuration of network {}: {}",
+            self.name,
+            wrong.join("; ")
+        );
+        Err(CniError::new(Code::Config, msg))
     }
 
     fn podwire(&self, wrong: &mut Vec<String>) -> NetConf {
@@ -208,6 +206,7 @@ impl Valid {
         NetConf {
             mode: Mode::Routed,
             ranges,
+            spans: Vec::new(),
             prefixes,
             mtu,
             alone: false,
@@ -244,6 +243,7 @@ impl Valid {
         NetConf {
             mode,
             ranges,
+            spans: Vec::new(),
             prefixes,
             mtu: self.mtu(wrong),
             alone: true,
@@ -307,6 +307,26 @@ impl Valid {
             }
         }
         values
+    }
+}
+
+impl NetConf {
+    /// Puts spans in the place of those of the same family.
+    fn narrow(&mut self, spans: Vec<Span>) {
+        for family in [Family::V4, Family::V6] {
+            let of_family = || spans.iter().filter(|span| span.family() == family);
+            if of_family().next().is_none() {
+                continue;
+            }
+            self.spans.retain(|span| span.family() != family);
+            self.ranges.retain(|range| range.family() != family);
+            for span in of_family() {
+                self.spans.push(*span);
+                if !self.ranges.contains(&span.range()) {
+                    self.ranges.push(span.range());
+                }
+            }
+        }
     }
 }
 

@@ -54,6 +54,17 @@ pub struct Call {
     pub ifname: Option<IfName>,
     /// The pod, if the runtime named one.
     pub pod: Option<PodRef>,
+    /// What else `CNI_ARGS` asks for.
+    pub args: Args,
+}
+
+/// What `CNI_ARGS` asks for, as it is written there; what is empty is not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Args {
+    /// `IP`: an address, or several with commas between them.
+    pub ip: String,
+    /// `MAC`
+    pub mac: String,
 }
 
 impl Call {
@@ -88,14 +99,17 @@ impl Call {
                 netns: None,
                 ifname: None,
                 pod: None,
+                args: Args::default(),
             }));
         }
+        let (pod, args) = arguments(verb, get("CNI_ARGS").as_deref().unwrap_or_default())?;
         Ok(Some(Self {
             verb,
             container: checked("CNI_CONTAINERID", get("CNI_CONTAINERID"), ContainerId::new)?,
             netns: get("CNI_NETNS"),
             ifname: checked("CNI_IFNAME", get("CNI_IFNAME"), IfName::new)?,
-            pod: pod(verb, get("CNI_ARGS").as_deref().unwrap_or_default())?,
+            pod,
+            args,
         }))
     }
 }
@@ -136,13 +150,14 @@ fn checked<T>(
 }
 
 /// Reads `CNI_ARGS` (`K=V;K=V`). Only ADD and CHECK are strict about it: a DEL must not fail for an argument.
-fn pod(verb: Verb, args: &str) -> Result<Option<PodRef>, CniError> {
+fn arguments(verb: Verb, args: &str) -> Result<(Option<PodRef>, Args), CniError> {
     let strict = matches!(verb, Verb::Add | Verb::Check);
     let mut pod = PodRef {
         namespace: String::new(),
         name: String::new(),
         uid: String::new(),
     };
+    let mut asked = Args::default();
     let (mut unknown, mut ignore) = (Vec::new(), false);
     for pair in args.split(';').filter(|pair| !pair.is_empty()) {
         let Some((key, value)) = pair
@@ -163,12 +178,15 @@ fn pod(verb: Verb, args: &str) -> Result<Option<PodRef>, CniError> {
             "K8S_POD_NAME" => pod.name = value.into(),
             "K8S_POD_UID" => pod.uid = value.into(),
             "K8S_POD_INFRA_CONTAINER_ID" => {}
-            "IP" | "MAC" | "GATEWAY" if strict => {
+            "IP" => asked.ip = value.into(),
+            "MAC" => asked.mac = value.into(),
+            "GATEWAY" if strict && !value.is_empty() => {
                 let msg = format!(
-                    "CNI_ARGS: {key}={value} is not served: addresses and MACs are chosen by the plugin"
+                    "CNI_ARGS: GATEWAY={value} is not served: the network's gateway is that of its ranges"
                 );
                 return Err(CniError::new(Code::Unsupported, msg));
             }
+            "GATEWAY" => {}
             _ => unknown.push(key.to_string()),
         }
     }
@@ -180,7 +198,8 @@ fn pod(verb: Verb, args: &str) -> Result<Option<PodRef>, CniError> {
         ));
     }
     // A container engine that is no Kubernetes sends a name alone; that is no pod.
-    Ok(Some(pod).filter(|pod| !pod.namespace.is_empty() && !pod.name.is_empty()))
+    let is_pod = |pod: &PodRef| !pod.namespace.is_empty() && !pod.name.is_empty();
+    Ok((Some(pod).filter(is_pod), asked))
 }
 
 #[cfg(test)]
@@ -277,8 +296,25 @@ mod tests {
 
     #[test]
     fn arguments_that_would_be_ignored_are_refused() {
-        for bad in ["nonsense", "A=b=c", "X=y", "IP=10.0.0.9;IgnoreUnknown=1"] {
+        for bad in [
+            "nonsense",
+            "A=b=c",
+            "X=y",
+            "GATEWAY=10.0.0.9;IgnoreUnknown=1",
+        ] {
             assert!(add_with(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn address_and_mac_are_read_from_the_arguments() {
+        let call = add_with("IP=10.0.0.9;MAC=02:00:00:00:00:01;GATEWAY=")
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (call.args.ip.as_str(), call.args.mac.as_str()),
+            ("10.0.0.9", "02:00:00:00:00:01")
+        );
+        assert_eq!(add_with("").unwrap().unwrap().args, Args::default());
     }
 }

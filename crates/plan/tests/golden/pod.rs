@@ -31,6 +31,7 @@ fn attachment(mode: Mode, addresses: &[(&str, &str)]) -> Attachment {
         standpoint: None,
         mode,
         mtu: Some(1460),
+        mac: None,
         pod: Some(PodRef {
             namespace: "shop".into(),
             name: "web-0".into(),

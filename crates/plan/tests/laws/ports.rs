@@ -73,6 +73,7 @@ fn pod(i: usize, ports: Vec<PortMap>, born: u64, both: bool) -> Attachment {
         standpoint: None,
         mode: Mode::Routed,
         mtu: None,
+        mac: None,
         pod: None,
         ports,
         born,

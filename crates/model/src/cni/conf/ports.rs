@@ -3,6 +3,7 @@
 //! containerd writes the keys as its Go structs are called (`HostPort`), others in camel case; both are read. An entry
 //! without a host port asks for nothing, and runtimes send such entries (CNI conventions, "Dynamic plugin specific fields").
 
+use super::asked::runtime;
 use super::{get, text};
 use crate::addr::{Family, PodRange};
 use crate::ports::{PortMap, Protocol};
@@ -21,10 +22,8 @@ pub(super) fn read(
     ranges: &[PodRange],
     wrong: &mut Vec<String>,
 ) -> Vec<PortMap> {
-    let runtime = get(object, "runtimeConfig").and_then(Value::as_object);
-    let value = runtime.and_then(|runtime| get(runtime, "portMappings"));
-    let entries = match value {
-        None | Some(Value::Null) => return Vec::new(),
+    let entries = match runtime(object, "portMappings") {
+        None => return Vec::new(),
         Some(Value::Array(entries)) => entries,
         Some(other) => {
             wrong.push(format!("portMappings: {other} is no list"));

@@ -130,16 +130,6 @@ fn an_absent_version_means_the_oldest_and_an_unknown_one_is_refused() {
 }
 
 #[test]
-fn what_a_runtime_asks_for_and_is_not_served_is_refused_by_name() {
-    let asks = r#","ranges":["10.244.0.0/24"],"runtimeConfig":{"Bandwidth":{"IngressRate":80}}"#;
-    let error = podwire(asks).unwrap_err();
-    assert_eq!(error.code, Code::Unsupported);
-    assert!(error.msg.contains("Bandwidth"), "{}", error.msg);
-    let asks_nothing = r#","ranges":["10.244.0.0/24"],"runtimeConfig":{"portMappings":[],"dns":{"servers":["9.9.9.9"]}}"#;
-    assert!(podwire(asks_nothing).is_ok());
-}
-
-#[test]
 fn both_keys_of_gc_are_read() {
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         let input = format!(

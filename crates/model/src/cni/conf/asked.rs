@@ -1,0 +1,229 @@
+//! What a runtime asks for one attachment: a MAC, addresses, ranges to take them from.
+//!
+//! It is said below `runtimeConfig` (capabilities), in `args.cni`, or in `CNI_ARGS`; the first of these that says something is
+//! obeyed (CNI conventions). Keys are read in any ASCII case, because some runtimes write them as their own structs are
+//! called, and what is empty asks for nothing. Host ports have a file of their own.
+
+use super::get;
+use crate::addr::{Family, Mac, PodRange};
+use crate::cni::env::Args;
+use crate::cni::{CniError, Code};
+use crate::span::Span;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use ipnet::IpNet;
+use serde_json::{Map, Value};
+
+/// Keys below `runtimeConfig` that ask for something which is not served.
+const NOT_SERVED: [&str; 3] = ["bandwidth", "infinibandGUID", "deviceID"];
+
+/// What is asked for one attachment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The MAC of its interface.
+    pub mac: Option<Mac>,
+    /// Its addresses, at most one of a family.
+    pub ips: Vec<IpAddr>,
+}
+
+/// A value below `runtimeConfig`, if it asks for something.
+pub(super) fn runtime<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    let runtime = get(object, "runtimeConfig").and_then(Value::as_object)?;
+    get(runtime, key).filter(|value| !is_empty(value))
+}
+
+/// A value in `args.cni`, if it asks for something.
+fn argument<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    let args = get(object, "args").and_then(Value::as_object)?;
+    let cni = get(args, "cni").and_then(Value::as_object)?;
+    get(cni, key).filter(|value| !is_empty(value))
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.iter().all(is_empty),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Refuses what is known and not served: who declares a capability has to act on it or to fail.
+pub(super) fn refuse(object: &Map<String, Value>) -> Result<(), CniError> {
+    let asked = NOT_SERVED
+        .iter()
+        .find_map(|key| Some((key, runtime(object, key)?)));
+    let Some((key, value)) = asked else {
+        return Ok(());
+    };
+    let msg = format!("runtimeConfig.{key} = {value} is not served");
+    Err(CniError::new(Code::Unsupported, msg)
+        .details("remove the capability from the configuration"))
+}
+
+/// MAC and addresses, where pods get theirs from `spans`.
+pub(super) fn read(
+    object: &Map<String, Value>,
+    args: &Args,
+    spans: &[Span],
+    wrong: &mut Vec<String>,
+) -> Asked {
+    Asked {
+        mac: mac(object, args, wrong),
+        ips: ips(object, args, spans, wrong),
+    }
+}
+
+fn mac(object: &Map<String, Value>, args: &Args, wrong: &mut Vec<String>) -> Option<Mac> {
+    let of_args = Value::from(args.mac.as_str());
+    let value = runtime(object, "mac")
+        .or_else(|| argument(object, "mac"))
+        .or_else(|| Some(&of_args).filter(|value| !is_empty(value)))?;
+    let read = value
+        .as_str()
+        .ok_or_else(|| "it is no text".to_string())
+        .and_then(|text| Mac::parse(text).map_err(|why| why.to_string()));
+    read.map_err(|why| wrong.push(format!("mac: {value}: {why}")))
+        .ok()
+}
+
+/// Of each family what the first source says that names one: a runtime may give one family by this way and the other by that.
+fn ips(
+    object: &Map<String, Value>,
+    args: &Args,
+    spans: &[Span],
+    wrong: &mut Vec<String>,
+) -> Vec<IpAddr> {
+    let of_args: Vec<Value> = args.ip.split(',').map(Value::from).collect();
+    let list = |value: Option<&Value>| match value {
+        None => Vec::new(),
+        Some(Value::Array(list)) => list.clone(),
+        Some(one) => Vec::from([one.clone()]),
+    };
+    let sources = [
+        list(runtime(object, "ips")),
+        list(argument(object, "ips")),
+        of_args,
+    ];
+    let mut asked: Vec<IpAddr> = Vec::new();
+    for source in sources {
+        let earlier = asked.clone();
+        for value in source.iter().filter(|value| !is_empty(value)) {
+            match value.as_str().and_then(address) {
+                None => wrong.push(format!("ips: {value} is no address")),
+                Some(ip) if earlier.iter().any(|other| is_kin(ip, *other)) => {}
+                Some(ip) if asked.contains(&ip) => {}
+                Some(ip) => {
+                    if let Some(other) = asked.iter().find(|other| is_kin(ip, **other)) {
+                        wrong.push(format!(
+                            "ips: {other} and {ip} are asked for; a pod gets one address of a family"
+                        ));
+                    }
+                    wrong.extend(outside(ip, spans));
+                    asked.push(ip);
+                }
+            }
+        }
+    }
+    asked
+}
+
+fn is_kin(ip: IpAddr, other: IpAddr) -> bool {
+    Family::of(ip) == Family::of(other)
+}
+
+/// An address, alone or with the length of a prefix, which says nothing: the range has one.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let alone = || text.parse().ok();
+    let ip: IpAddr = alone().or_else(|| text.parse::<IpNet>().ok().map(|net| net.addr()))?;
+    Some(ip.to_canonical())
+}
+
+/// Why none of the spans gives this address.
+fn outside(ip: IpAddr, spans: &[Span]) -> Option<String> {
+    if spans.iter().any(|span| span.offers(ip)) {
+        return None;
+    }
+    let family = Family::of(ip);
+    let given: Vec<String> = spans
+        .iter()
+        .filter(|span| span.family() == family)
+        .map(|span| format!("{} to {}", span.first(), span.last()))
+        .collect();
+    Some(if given.is_empty() {
+        format!("ips: {ip} is asked for, and the network gives pods no address of that family")
+    } else {
+        let given = given.join(" and ");
+        format!("ips: {ip} is asked for, and the network gives pods {given}")
+    })
+}
+
+/// The ranges of `runtimeConfig.ipRanges`: those of a family take the place of the configuration's. They must lie within
+/// `prefixes`, if there are any: elsewhere nobody would know that these are pods.
+pub(super) fn ranges(
+    object: &Map<String, Value>,
+    prefixes: &[IpNet],
+    wrong: &mut Vec<String>,
+) -> Vec<Span> {
+    let sets = match runtime(object, "ipRanges") {
+        None => return Vec::new(),
+        Some(Value::Array(sets)) => sets,
+        Some(other) => {
+            wrong.push(format!("ipRanges: {other} is no list"));
+            return Vec::new();
+        }
+    };
+    let mut spans = Vec::new();
+    for set in sets.iter().filter(|set| !is_empty(set)) {
+        // A list of lists; a list alone is taken as one range each.
+        let entries = set
+            .as_array()
+            .map_or_else(|| core::slice::from_ref(set), Vec::as_slice);
+        for entry in entries.iter().filter(|entry| !is_empty(entry)) {
+            match span(entry, prefixes) {
+                Ok(span) => spans.push(span),
+                Err(why) => wrong.push(format!("ipRanges: {entry}: {why}")),
+            }
+        }
+    }
+    spans
+}
+
+fn span(entry: &Value, prefixes: &[IpNet]) -> Result<Span, String> {
+    let entry = entry.as_object().ok_or("it is no object")?;
+    let named = |key: &str| match get(entry, key).filter(|value| !is_empty(value)) {
+        None => Ok(None),
+        Some(value) => {
+            let text = value
+                .as_str()
+                .ok_or_else(|| format!("{key} {value} is no text"))?;
+            Ok::<_, String>(Some(text))
+        }
+    };
+    let ip = |key: &str| {
+        let text = named(key)?;
+        let read =
+            |text: &str| address(text).ok_or_else(|| format!("{key} {text:?} is no address"));
+        text.map(read).transpose()
+    };
+    let subnet = named("subnet")?.ok_or("subnet is missing")?;
+    let range = PodRange::parse(subnet).map_err(|why| why.to_string())?;
+    if !prefixes.is_empty() && !prefixes.iter().any(|all| all.contains(&range.net())) {
+        let all: Vec<String> = prefixes.iter().map(IpNet::to_string).collect();
+        return Err(format!("it lies outside of network {}", all.join(", ")));
+    }
+    if let Some(gateway) = ip("gateway")?.filter(|gateway| *gateway != range.gateway()) {
+        let own = range.gateway();
+        return Err(format!(
+            "gateway {gateway} cannot be served: the node's own address is the first one, {own}"
+        ));
+    }
+    Span::new(range, ip("rangeStart")?, ip("rangeEnd")?).map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests;
