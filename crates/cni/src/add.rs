@@ -54,6 +54,7 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         mode: network.mode.clone(),
         mtu: network.mtu,
         mac: asked.mac,
+        bandwidth: asked.bandwidth,
         pod: call.pod.clone(),
         ports: network.ports.clone(),
         born: host::clock::boottime_ns(),
@@ -179,8 +180,8 @@ fn claim<'s>(
 /// Whether the record is of the same namespace and says what is wanted now.
 fn is_same(record: &Attachment, wanted: &Attachment, want: &Want) -> bool {
     let has = |ip: &IpAddr| record.addresses.iter().any(|address| address.ip == *ip);
-    (record.inode, &record.mode, &record.ports, record.mac)
-        == (wanted.inode, &wanted.mode, &wanted.ports, wanted.mac)
+    (record.inode, &record.mode, &record.ports) == (wanted.inode, &wanted.mode, &wanted.ports)
+        && (record.mac, record.bandwidth) == (wanted.mac, wanted.bandwidth)
         && want.asked.ips.iter().all(has)
 }
 

@@ -91,6 +91,18 @@ pub(crate) fn differences(
         .observe_end(&record.key.ifname, None)
         .map_err(|error| kernel(&error))?;
     let mut found = plan::check::differences(record, &node_end, node.as_ref(), pod.as_ref());
+    if !record.bandwidth.is_unlimited() {
+        let node = rtnl.tbf(&node_end).map_err(|error| kernel(&error))?;
+        let pod = inside
+            .tbf(&record.key.ifname)
+            .map_err(|error| kernel(&error))?;
+        found.extend(plan::bandwidth::differences(
+            record,
+            &node_end,
+            node.as_ref(),
+            pod.as_ref(),
+        ));
+    }
     found.extend(ports::differences(record).map_err(|error| kernel(&error))?);
     Ok(found)
 }

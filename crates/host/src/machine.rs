@@ -255,7 +255,8 @@ impl Part {
             | Change::ReplaceRoute(_)
             | Change::RemoveRoute(_)
             | Change::AddNeighbour(_)
-            | Change::RemoveNeighbour(_) => Self::Rtnl,
+            | Change::RemoveNeighbour(_)
+            | Change::PutQdisc(_) => Self::Rtnl,
             Change::PutTable(_)
             | Change::RemoveTable
             | Change::AddElements(..)

@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod observe;
+mod qdisc;
 
 pub use decode::{LinkSeen, PeerSeen};
 pub use observe::{LinkView, NodeView};

@@ -2,6 +2,7 @@
 
 use crate::place::*;
 use host::rtnl::Rtnl;
+use model::bandwidth::{Qdisc, Tbf};
 use model::change::Change;
 use model::name::IfName;
 use model::net::LinkKind;
@@ -26,6 +27,48 @@ fn a_veth_is_born_with_its_peer_in_the_pod() {
     assert_eq!(peer["address"], POD_MAC.to_string());
     assert_eq!(peer["mtu"], 1400);
     assert_eq!(peer["operstate"], "DOWN");
+}
+
+/// From so slow that the bucket's time overflows to faster than 32 bits hold.
+#[test]
+fn a_queue_is_what_tc_shows_and_is_read_back_as_it_was_put() {
+    let (mut node, pod) = (node(), pod());
+    let dev = IfName::new("pw0").unwrap();
+    node.apply(&[veth("pw0", None)], Some(pod.netns.as_fd()))
+        .ok()
+        .unwrap();
+    assert_eq!(node.tbf(&dev).unwrap(), None);
+    for (rate, burst, limit) in [
+        (125, 3036, 27_324),
+        (1_250_000, 62_500, 125_000),
+        (125_000_000, 6_250_000, 12_500_000),
+        (12_500_000_000, 625_000_000, 1_250_000_000),
+    ] {
+        let tbf = Tbf { rate, burst, limit };
+        let put = Change::PutQdisc(Qdisc {
+            dev: dev.clone(),
+            tbf,
+        });
+        node.apply(&[put], None).ok().unwrap();
+        let seen = node.tbf(&dev).unwrap().unwrap();
+        assert!(tbf.is_shown_as(&seen), "{tbf} is shown as {seen}");
+        let shown = Command::new("tc")
+            .args(["-j", "qdisc", "show", "dev", "pw0"])
+            .output()
+            .unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let options = &shown[0]["options"];
+        assert_eq!(
+            (&shown[0]["kind"], &options["rate"]),
+            (&"tbf".into(), &rate.into())
+        );
+        assert!(
+            seen != Tbf {
+                rate: rate + 1,
+                ..tbf
+            }
+        );
+    }
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn attachment(container: &str, addresses: &[&str]) -> Attachment {
         mode: Mode::Routed,
         mtu: Some(1450),
         mac: None,
+        bandwidth: model::bandwidth::Bandwidth::default(),
         pod: None,
         ports: Vec::new(),
         born: host::clock::boottime_ns(),

@@ -23,6 +23,7 @@ mod capture;
 mod container;
 mod disk;
 pub mod firewall;
+pub mod flow;
 mod namespace;
 mod netlink;
 mod nftables;

@@ -135,7 +135,8 @@ impl Stream {
     }
 }
 
-fn ticker(rate: u32) -> Result<OwnedFd> {
+/// A timer that ticks so often in a second.
+pub(crate) fn ticker(rate: u32) -> Result<OwnedFd> {
     let period = Duration::from_secs(1) / rate.max(1);
     let period = Timespec::try_from(period).context("a period")?;
     let timer =

@@ -6,6 +6,7 @@
 mod add;
 pub(crate) mod advertisement;
 mod asked;
+mod bandwidth;
 mod check;
 mod concurrency;
 mod crash;

@@ -5,6 +5,7 @@
 //! implies a record, and nobody ever has to search. How it is kept on disk is `host::store`'s business.
 
 use crate::addr::{Mac, PodRange};
+use crate::bandwidth::Bandwidth;
 use crate::firewall::Owner;
 use crate::name::{ContainerId, IfName, NetworkName, PodRef};
 use crate::net::VETH_PREFIX;
@@ -161,6 +162,9 @@ pub struct Attachment {
     /// MAC of the pod's end, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// How fast the pod may send and receive.
+    #[serde(default, skip_serializing_if = "Bandwidth::is_unlimited")]
+    pub bandwidth: Bandwidth,
     /// The pod, where the runtime named one.
     pub pod: Option<PodRef>,
     /// Ports of the node that lead to the pod. Records of before there were any do not have the key.
@@ -281,6 +285,7 @@ mod tests {
             mode: Mode::Routed,
             mtu: None,
             mac: None,
+            bandwidth: Bandwidth::default(),
             pod: None,
             ports: Vec::new(),
             born: 0,

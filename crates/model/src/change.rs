@@ -3,6 +3,7 @@
 //! The same list is what `plan` decides, `host` applies, `podwired --dry-run` prints and golden tests show. A change says
 //! what it does in one line, in the words of ip(8) and nft(8). Order is the list's order.
 
+use crate::bandwidth::Qdisc;
 use crate::firewall::{ChainRef, Element, Rule, Set, Table};
 use crate::name::IfName;
 use crate::net::{Address, Link, Neighbour, Route, Sysctl};
@@ -38,6 +39,8 @@ pub enum Change {
     AddNeighbour(Neighbour),
     /// Removes a neighbour entry.
     RemoveNeighbour(Neighbour),
+    /// Puts a queue at the root of a link, in the place of the one that was there.
+    PutQdisc(Qdisc),
     /// Puts our table, whole, in the place of any older one; one transaction.
     PutTable(Table),
     /// Removes our table.
@@ -82,6 +85,7 @@ impl Change {
             | Self::AddRoute(_)
             | Self::ReplaceRoute(_)
             | Self::AddNeighbour(_)
+            | Self::PutQdisc(_)
             | Self::PutTable(_)
             | Self::AddElements(..)
             | Self::InsertRule(..)
@@ -116,6 +120,7 @@ impl fmt::Display for Change {
             Self::RemoveRoute(route) => write!(f, "delete {route}"),
             Self::AddNeighbour(neighbour) => write!(f, "replace {neighbour}"),
             Self::RemoveNeighbour(neighbour) => write!(f, "delete {neighbour}"),
+            Self::PutQdisc(qdisc) => write!(f, "replace {qdisc}"),
             Self::PutTable(table) => write!(f, "put {}", Listing(table)),
             Self::RemoveTable => write!(f, "delete table inet {}", crate::firewall::TABLE),
             Self::AddElements(set, elements) => write!(f, "add element {set} {}", Braces(elements)),

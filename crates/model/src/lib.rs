@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod addr;
 pub mod attachment;
+pub mod bandwidth;
 pub mod change;
 pub mod cluster;
 pub mod cni;

@@ -45,6 +45,7 @@ pub fn after(mut have: HostState, changes: &[Change]) -> Option<HostState> {
             | Change::RemoveRule(..)
             | Change::ForgetFlows(_)
             | Change::SetSysctl(_)
+            | Change::PutQdisc(_)
             | Change::RemoveFile(_)
             | Change::RemoveFolder(_) => return None,
         }

@@ -99,7 +99,7 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
             let there = end.neighbours.get(&neighbour.ip) == Some(&neighbour.mac);
             missing(neighbour.dev == *name && !there, neighbour)
         }
-        // Sysctls of the pod are a matter of its birth; nothing else is part of an attachment's plan.
+        // Sysctls of the pod are a matter of its birth, queues are compared in `bandwidth`; nothing else is part of an attachment's plan.
         Change::SetSysctl(_)
         | Change::SetDown(_)
         | Change::RemoveLink(_)
@@ -107,6 +107,7 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
         | Change::ReplaceRoute(_)
         | Change::RemoveRoute(_)
         | Change::RemoveNeighbour(_)
+        | Change::PutQdisc(_)
         | Change::PutTable(_)
         | Change::RemoveTable
         | Change::AddElements(..)

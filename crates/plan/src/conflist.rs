@@ -33,7 +33,7 @@ pub fn conflist(
   "plugins": [
     {{
       "type": "podwire",
-      "capabilities": {{"ipRanges": true, "ips": true, "mac": true, "portMappings": true}},
+      "capabilities": {{"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true}},
       "ranges": {ranges},
       "network": {prefixes}{mtu}
     }}

@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod after;
+pub mod bandwidth;
 pub mod check;
 pub mod conflist;
 pub mod diff;

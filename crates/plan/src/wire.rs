@@ -4,6 +4,7 @@
 //! neighbour entry on the node. Mode `bridge`: a port of a Linux bridge that has the gateway's address. Everything is a
 //! function of the attachment's record, so ADD, CHECK and DEL cannot disagree about it.
 
+use crate::bandwidth;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -92,6 +93,7 @@ pub fn wire(attachment: &Attachment, node_end: &IfName, ground: Ground) -> Wirin
         },
     });
     wiring.node.push(link);
+    wiring.node.extend(bandwidth::node(attachment, node_end));
     // A link's sysctls appear with the link.
     wiring
         .node
@@ -230,6 +232,7 @@ fn inside(attachment: &Attachment) -> Vec<Change> {
     if has_ipv6(attachment) {
         changes.push(ipv6(dev, "disable_ipv6"));
     }
+    changes.extend(bandwidth::pod(attachment));
     changes.push(Change::SetUp(dev.clone()));
     for address in &attachment.addresses {
         let via = gateway(&attachment.mode, address);

@@ -72,7 +72,8 @@ fn step(change: &Change, have: &mut HostState) {
         | Change::SetDown(_)
         | Change::AddRoute(_)
         | Change::AddNeighbour(_)
-        | Change::RemoveNeighbour(_) => panic!("no change for a whole node: {change}"),
+        | Change::RemoveNeighbour(_)
+        | Change::PutQdisc(_) => panic!("no change for a whole node: {change}"),
     }
 }
 

@@ -41,6 +41,7 @@ fn record(container: &str, pod: &str) -> Attachment {
         mode: Mode::Routed,
         mtu: None,
         mac: None,
+        bandwidth: model::bandwidth::Bandwidth::default(),
         pod: Some(PodRef {
             namespace: "default".into(),
             name: pod.into(),

@@ -76,6 +76,7 @@ fn owner(change: &Change) -> Option<Owner> {
         | Change::RemoveRoute(_)
         | Change::AddNeighbour(_)
         | Change::RemoveNeighbour(_)
+        | Change::PutQdisc(_)
         | Change::ForgetFlows(_)
         | Change::WriteConflist(_)
         | Change::RemoveFile(_)

@@ -17,6 +17,7 @@ pub(crate) fn kind(change: &Change) -> &'static str {
         Change::RemoveRoute(_) => "delete_route",
         Change::AddNeighbour(_) => "replace_neighbour",
         Change::RemoveNeighbour(_) => "delete_neighbour",
+        Change::PutQdisc(_) => "replace_qdisc",
         Change::PutTable(_) => "put_table",
         Change::RemoveTable => "delete_table",
         Change::AddElements(..) => "add_element",

@@ -32,6 +32,7 @@ fn attachment(container: &str, pod: Option<&str>, addresses: &[(&str, &str)]) ->
         mode: Mode::Routed,
         mtu: None,
         mac: None,
+        bandwidth: model::bandwidth::Bandwidth::default(),
         pod: pod.map(|name| PodRef {
             namespace: "default".into(),
             name: name.into(),

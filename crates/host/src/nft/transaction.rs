@@ -56,6 +56,7 @@ impl Transaction {
             | Change::RemoveRoute(_)
             | Change::AddNeighbour(_)
             | Change::RemoveNeighbour(_)
+            | Change::PutQdisc(_)
             | Change::ForgetFlows(_)
             | Change::WriteConflist(_)
             | Change::RemoveFile(_)

@@ -3,7 +3,7 @@
 //! Follows rtnetlink(7) and what ip(8) sends. Links are named by name, which spares the index; addresses, routes and
 //! neighbours need the index of a link that exists already.
 
-use super::Links;
+use super::{Links, qdisc};
 use crate::Error;
 use model::addr::{Family, Mac};
 use model::change::Change;
@@ -77,6 +77,9 @@ pub(super) fn messages(
         Change::RemoveRoute(r) => vec![(M::DelRoute(route(r, links)?), 0)],
         Change::AddNeighbour(n) => vec![(M::NewNeighbour(permanent(n, links)?), PUT)],
         Change::RemoveNeighbour(n) => vec![(M::DelNeighbour(neighbour(n, links)?), 0)],
+        Change::PutQdisc(q) => {
+            vec![(M::NewQueueDiscipline(qdisc::put(q, links)?), PUT)]
+        }
         Change::SetSysctl(_)
         | Change::PutTable(_)
         | Change::RemoveTable
@@ -106,6 +109,7 @@ pub(super) fn needs(change: &Change) -> Option<&IfName> {
             Target::Unreachable => None,
         },
         Change::AddNeighbour(n) | Change::RemoveNeighbour(n) => Some(&n.dev),
+        Change::PutQdisc(q) => Some(&q.dev),
         Change::SetUp(_)
         | Change::SetDown(_)
         | Change::RemoveLink(_)

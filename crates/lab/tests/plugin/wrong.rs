@@ -377,10 +377,20 @@ pub(super) const CONFIGURATIONS: &[Wrong] = &[
         &["ipRanges", "lies outside of network 10.244.0.0/16"],
     ),
     keys(
-        "a bandwidth asked for",
+        "a burst without a rate",
         &Kind::BOTH,
-        &[("runtimeConfig", r#"{"bandwidth":{"IngressRate":1000}}"#)],
-        2,
-        &["runtimeConfig.bandwidth"],
+        &[("runtimeConfig", r#"{"bandwidth":{"IngressBurst":1000}}"#)],
+        7,
+        &["ingressBurst is 1000, without ingressRate"],
+    ),
+    keys(
+        "an annotation that is no rate",
+        &Kind::BOTH,
+        &[(
+            "runtimeConfig",
+            r#"{"io.kubernetes.cri.pod-annotations":{"kubernetes.io/egress-bandwidth":"fast"}}"#,
+        )],
+        7,
+        &["annotation kubernetes.io/egress-bandwidth: \"fast\" is no rate"],
     ),
 ];

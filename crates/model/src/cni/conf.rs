@@ -5,6 +5,7 @@
 //! ours; what a runtime asks for and is not served is an error, never silently ignored.
 
 mod asked;
+mod bandwidth;
 mod kind;
 mod listed;
 mod ports;

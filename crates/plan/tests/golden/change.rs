@@ -30,7 +30,7 @@ fn an_own_range_that_nobody_lives_in_is_left() {
       "plugins": [
         {
           "type": "podwire",
-          "capabilities": {"ipRanges": true, "ips": true, "mac": true, "portMappings": true},
+          "capabilities": {"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true},
           "ranges": ["10.244.7.0/24"],
           "network": ["10.244.0.0/16"],
           "mtu": 1460
@@ -57,7 +57,7 @@ fn an_own_range_that_a_pod_lives_in_is_served_on() {
       "plugins": [
         {
           "type": "podwire",
-          "capabilities": {"ipRanges": true, "ips": true, "mac": true, "portMappings": true},
+          "capabilities": {"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true},
           "ranges": ["10.244.7.0/24"],
           "network": ["10.244.0.0/16"],
           "mtu": 1460
@@ -122,7 +122,7 @@ fn an_old_range_outside_of_the_network_stays_a_pod_range_while_it_is_lived_in() 
       "plugins": [
         {
           "type": "podwire",
-          "capabilities": {"ipRanges": true, "ips": true, "mac": true, "portMappings": true},
+          "capabilities": {"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true},
           "ranges": ["10.9.0.0/24"],
           "network": ["10.9.0.0/16", "10.244.0.0/24"],
           "mtu": 1460
@@ -154,7 +154,7 @@ fn a_range_that_becomes_narrower_keeps_its_first_address() {
       "plugins": [
         {
           "type": "podwire",
-          "capabilities": {"ipRanges": true, "ips": true, "mac": true, "portMappings": true},
+          "capabilities": {"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true},
           "ranges": ["10.244.0.0/25"],
           "network": ["10.244.0.0/16"],
           "mtu": 1460
@@ -193,7 +193,7 @@ fn an_old_range_may_be_given_to_another_node() {
       "plugins": [
         {
           "type": "podwire",
-          "capabilities": {"ipRanges": true, "ips": true, "mac": true, "portMappings": true},
+          "capabilities": {"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true},
           "ranges": ["10.244.7.0/24"],
           "network": ["10.244.0.0/16"],
           "mtu": 1460

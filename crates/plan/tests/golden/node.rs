@@ -19,7 +19,7 @@ fn a_fresh_node_of_two_has_everything_to_do() {
       "plugins": [
         {
           "type": "podwire",
-          "capabilities": {"ipRanges": true, "ips": true, "mac": true, "portMappings": true},
+          "capabilities": {"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true},
           "ranges": ["10.244.0.0/24"],
           "network": ["10.244.0.0/16"],
           "mtu": 1460
@@ -113,7 +113,7 @@ fn a_node_of_both_families_has_two_of_everything() {
       "plugins": [
         {
           "type": "podwire",
-          "capabilities": {"ipRanges": true, "ips": true, "mac": true, "portMappings": true},
+          "capabilities": {"bandwidth": true, "ipRanges": true, "ips": true, "mac": true, "portMappings": true},
           "ranges": ["10.244.0.0/24", "fd00:10:244::/64"],
           "network": ["10.244.0.0/16", "fd00:10:244::/48"],
           "mtu": 1460

@@ -4,6 +4,8 @@ use crate::given::{dev, ip, range};
 use insta::assert_snapshot;
 use model::addr::Mac;
 use model::attachment::{Attachment, Key, Mode, PodAddress};
+use model::bandwidth::{Bandwidth, Limit};
+use model::change::Change;
 use model::cni::Version;
 use model::name::{ContainerId, NetworkName, PodRef};
 use plan::wire::{Bridge, Ground, Wiring, answer, wire};
@@ -32,6 +34,7 @@ fn attachment(mode: Mode, addresses: &[(&str, &str)]) -> Attachment {
         mode,
         mtu: Some(1460),
         mac: None,
+        bandwidth: Bandwidth::default(),
         pod: Some(PodRef {
             namespace: "shop".into(),
             name: "web-0".into(),
@@ -53,6 +56,35 @@ pub(super) fn routed() -> Attachment {
 pub(super) fn bridged() -> Attachment {
     let addresses = [("10.240.0.2", "10.240.0.0/24")];
     attachment(Mode::Bridge(dev("cni0")), &addresses)
+}
+
+/// What a pod sends before its queue is there would not be limited.
+#[test]
+fn a_limited_pod_has_its_queues_before_it_is_up() {
+    let limit = |rate| Some(Limit { rate, burst: None });
+    let limited = Attachment {
+        bandwidth: Bandwidth {
+            ingress: limit(8_000_000),
+            egress: limit(80_000_000),
+        },
+        ..routed()
+    };
+    let wiring = wire(&limited, &dev("pwabc"), FRESH);
+    let texts =
+        |changes: &[Change]| -> Vec<String> { changes.iter().map(Change::to_string).collect() };
+    let queue = "replace qdisc dev pwabc root tbf rate 1000000bps burst 50000 limit 100000";
+    assert!(
+        texts(&wiring.node).contains(&queue.to_owned()),
+        "{:?}",
+        texts(&wiring.node)
+    );
+    let inside = texts(&wiring.pod);
+    let queue = "replace qdisc dev eth0 root tbf rate 10000000bps burst 500000 limit 1000000";
+    let place = |text: &str| inside.iter().position(|line| line == text);
+    assert!(
+        place(queue).is_some() && place(queue) < place("set link eth0 up"),
+        "{inside:?}"
+    );
 }
 
 fn show(wiring: &Wiring) -> String {

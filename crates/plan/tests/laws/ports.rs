@@ -74,6 +74,7 @@ fn pod(i: usize, ports: Vec<PortMap>, born: u64, both: bool) -> Attachment {
         mode: Mode::Routed,
         mtu: None,
         mac: None,
+        bandwidth: model::bandwidth::Bandwidth::default(),
         pod: None,
         ports,
         born,

@@ -1,11 +1,12 @@
-//! What a runtime asks for one attachment: a MAC, addresses, ranges to take them from.
+//! What a runtime asks for one attachment: a MAC, addresses, ranges to take them from, limits.
 //!
 //! It is said below `runtimeConfig` (capabilities), in `args.cni`, or in `CNI_ARGS`; the first of these that says something is
 //! obeyed (CNI conventions). Keys are read in any ASCII case, because some runtimes write them as their own structs are
-//! called, and what is empty asks for nothing. Host ports have a file of their own.
+//! called, and what is empty asks for nothing. Host ports and limits of bandwidth have files of their own.
 
-use super::get;
+use super::{bandwidth, get};
 use crate::addr::{Family, Mac, PodRange};
+use crate::bandwidth::Bandwidth;
 use crate::cni::env::Args;
 use crate::cni::{CniError, Code};
 use crate::span::Span;
@@ -17,7 +18,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 /// Keys below `runtimeConfig` that ask for something which is not served.
-const NOT_SERVED: [&str; 3] = ["bandwidth", "infinibandGUID", "deviceID"];
+const NOT_SERVED: [&str; 2] = ["infinibandGUID", "deviceID"];
 
 /// What is asked for one attachment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Asked {
     pub mac: Option<Mac>,
     /// Its addresses, at most one of a family.
     pub ips: Vec<IpAddr>,
+    /// How fast the pod may send and receive.
+    pub bandwidth: Bandwidth,
 }
 
 /// A value below `runtimeConfig`, if it asks for something.
@@ -64,7 +67,7 @@ pub(super) fn refuse(object: &Map<String, Value>) -> Result<(), CniError> {
         .details("remove the capability from the configuration"))
 }
 
-/// MAC and addresses, where pods get theirs from `spans`.
+/// MAC, addresses and limits, where pods get theirs from `spans`.
 pub(super) fn read(
     object: &Map<String, Value>,
     args: &Args,
@@ -74,6 +77,7 @@ pub(super) fn read(
     Asked {
         mac: mac(object, args, wrong),
         ips: ips(object, args, spans, wrong),
+        bandwidth: bandwidth::read(object, wrong),
     }
 }
 
