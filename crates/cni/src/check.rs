@@ -11,7 +11,7 @@ use host::netns::Netns;
 use host::rtnl::Rtnl;
 use host::store::{ROOT, Store};
 use model::attachment::Attachment;
-use model::cni::{Call, CniError, Code, Valid, Version};
+use model::cni::{Call, CniError, Code, Valid, Version, hand_on};
 use serde_json::Value;
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub(crate) fn check(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), 
     let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
     let mut found = differences(record, &netns, &mut rtnl)?;
     found.extend(unleased(record, &store)?);
-    found.extend(untold(record, previous));
+    found.extend(untold(record, &hand_on(previous, Version::V1_1_0)?));
     trace.step("compare");
     if found.is_empty() {
         Ok(())
@@ -123,15 +123,21 @@ fn unleased(record: &Attachment, store: &Store) -> Result<Vec<String>, CniError>
 
 /// Addresses of the record that the runtime was never told, or was told otherwise.
 fn untold(record: &Attachment, previous: &Value) -> Vec<String> {
-    let told = |address: &Value| {
-        let text = address["address"].as_str().unwrap_or_default();
-        text.split('/').next().and_then(|ip| ip.parse().ok())
+    // Some runtimes write keys as their own structs are called.
+    let get = |value: &Value, key: &str| {
+        let mut entries = value.as_object().into_iter().flatten();
+        let found = entries.find(|(written, _)| written.eq_ignore_ascii_case(key));
+        found.map(|(_, value)| value.clone())
     };
-    let told: Vec<std::net::IpAddr> = previous["ips"]
+    let ips = get(previous, "ips").unwrap_or_default();
+    let told: Vec<std::net::IpAddr> = ips
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(told)
+        .filter_map(|ip| {
+            let text = get(ip, "address")?;
+            text.as_str()?.split('/').next()?.parse().ok()
+        })
         .collect();
     let missing = record
         .addresses

@@ -19,7 +19,7 @@ mod version;
 
 use answer::Answer;
 use log::Trace;
-use model::cni::{Call, CniError, Code, Kind, Valid, Verb, Version};
+use model::cni::{Call, CniError, Code, Kind, Valid, Verb, Version, extend, hand_on};
 use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
@@ -74,7 +74,14 @@ fn serve(call: &Call, called: &str) -> ExitCode {
 fn run(call: &Call, conf: &Valid, began: u64, trace: &mut Trace) -> Result<Answer, CniError> {
     match call.verb {
         Verb::Add => {
-            add::add(call, conf, trace).map(|result| Answer::Object(result.to_json(conf.version)))
+            // Refused input changes nothing.
+            let earlier = conf.previous.as_ref();
+            let earlier = earlier.map(|it| hand_on(it, conf.version)).transpose()?;
+            let own = add::add(call, conf, trace)?.to_json(conf.version);
+            Ok(Answer::Object(match earlier {
+                Some(earlier) => extend(earlier, own),
+                None => own,
+            }))
         }
         Verb::Del => del::del(call, conf, trace).map(|()| Answer::Nothing),
         Verb::Check => check::check(call, conf, trace).map(|()| Answer::Nothing),

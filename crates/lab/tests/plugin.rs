@@ -7,6 +7,7 @@ mod add;
 pub(crate) mod advertisement;
 mod asked;
 mod bandwidth;
+mod chained;
 mod check;
 mod concurrency;
 mod crash;

@@ -19,6 +19,6 @@ pub use chain::renewed;
 pub use conf::{Asked, BASH_CNI_LOG, Kind, LogTarget, NetConf, Valid};
 pub use env::{Args, Call, Verb};
 pub use error::{CniError, Code};
-pub use previous::hand_on;
+pub use previous::{extend, hand_on};
 pub use result::{CniResult, Interface, IpConfig, RouteConfig};
 pub use version::Version;

@@ -161,7 +161,7 @@ fn an_earlier_plugins_result_is_handed_on() -> Result<()> {
         }
         let pod = untouched(&node, "wrong")?;
         let mut conf = conf("1.0.0");
-        conf["prevResult"] = json!({"cniVersion": "0.2.0", "ip4": {"ip": "10.1.2.3/24"}});
+        conf["prevResult"] = json!({"cniVersion": "2.0.0"});
         let refused = plugin()?.add(&node, &Attachment::of(&pod), &conf)?;
         ensure!(refused.error_code() == Some(7), "{refused:?}");
         ensure!(!shown(&pod)?.0, "refused, and it came up all the same");
