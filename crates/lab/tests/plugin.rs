@@ -10,6 +10,7 @@ mod bandwidth;
 mod chained;
 mod check;
 mod concurrency;
+mod contract;
 mod crash;
 mod del;
 mod disk;
