@@ -2,7 +2,7 @@
 //!
 //! `strace` kills it when it enters its N-th call of a name, for every name and N, until it survives. What follows is
 //! the DEL of the same attachment, or the same ADD again, or a fresh ADD of another one and a GC that lists only that.
-//! Right after the kill already a lease or a link of ours implies a record.
+//! Right after the kill already a lease or a link of ours implies a record. A CHECK that is killed has changed nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use anyhow::{Context, Result, bail, ensure};
 use lab::plugin::Attachment;
 use lab::{Lab, Output, Pod};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Kind, Rig, SOON, said};
 
@@ -60,7 +60,10 @@ impl Walk<'_> {
     /// The state that the verb begins in: for an ADD a node that has seen nothing of us, or one that serves already.
     fn prepare(&self) -> Result<()> {
         if self.verb != "ADD" {
-            return self.rig.add(&self.pod).map(drop);
+            let added = self.rig.with("prevResult", Value::Null).add(&self.pod)?;
+            let told = &self.rig.conf["prevResult"];
+            ensure!(told.is_null() || *told == added, "another result: {added}");
+            return Ok(());
         }
         if self.next == Next::Del {
             forget(self.rig)?;
@@ -102,6 +105,19 @@ impl Walk<'_> {
         }
     }
 
+    /// Limits of bandwidth that are left on the node and in the pod.
+    fn queues(&self) -> Result<Vec<String>> {
+        if self.rig.conf["runtimeConfig"]["bandwidth"].is_null() {
+            return Ok(Vec::new());
+        }
+        let mut left = String::new();
+        for place in [&*self.rig.node, &*self.pod] {
+            left.push_str(&said(place, "tc qdisc show")?);
+        }
+        let lines = left.lines().filter(|line| line.contains("tbf"));
+        Ok(lines.map(str::to_owned).collect())
+    }
+
     /// The names of the calls that one run makes.
     fn names(&self) -> Result<BTreeSet<String>> {
         self.prepare()?;
@@ -140,7 +156,8 @@ impl Walk<'_> {
                     output.ok().with_context(|| inject.clone())?;
                 }
                 self.follow().with_context(|| format!("after {inject}"))?;
-                let left = self.rig.leftovers()?;
+                let mut left = self.rig.leftovers()?;
+                left.extend(self.queues()?);
                 if !left.is_empty() {
                     self.leaks.push(format!("{inject}: {left:?}"));
                     forget(self.rig)?;
@@ -185,9 +202,26 @@ impl Rig {
 }
 
 fn walk(kind: Kind, verb: &str, next: Next) -> Result<()> {
+    walk_asking(kind, verb, next, Value::Null)
+}
+
+/// The same with limits of bandwidth, and with addresses that are the same each time.
+fn walk_limited(kind: Kind, verb: &str, next: Next) -> Result<()> {
+    walk_asking(kind, verb, next, limits(kind))
+}
+
+fn walk_asking(kind: Kind, verb: &str, next: Next, asked: Value) -> Result<()> {
     Lab::scenario(|lab| {
-        let rig = Rig::new(lab, kind)?.with("cniVersion", "1.1.0");
+        let mut rig = Rig::new(lab, kind)?
+            .with("cniVersion", "1.1.0")
+            .with("runtimeConfig", asked);
         let (pod, other) = (rig.node.pod("a")?, rig.node.pod("other")?);
+        if verb == "CHECK" {
+            // The same address each time, so that one result is right for all.
+            let result = rig.add(&pod)?;
+            rig.del(&pod)?;
+            rig.conf["prevResult"] = result;
+        }
         let mut walk = Walk {
             rig: &rig,
             verb,
@@ -211,7 +245,7 @@ fn walk(kind: Kind, verb: &str, next: Next) -> Result<()> {
         );
         ensure!(leaks.is_empty(), "{}", leaks.join("\n"));
         ensure!(
-            kills > 20 && remains > 5,
+            kills > 20 && remains > 5 && (verb != "CHECK" || remains == kills),
             "only {kills} kills, {remains} remains"
         );
         Ok(())
@@ -272,4 +306,38 @@ fn a_del_from_a_bridge_that_is_killed_anywhere_is_collected_by_gc() -> Result<()
 #[test]
 fn a_routed_del_that_is_killed_anywhere_is_collected_by_gc() -> Result<()> {
     walk(Kind::Routed, "DEL", Next::AddAndGc)
+}
+
+fn limits(kind: Kind) -> Value {
+    let limit = json!({"ingressRate": 10_000_000, "egressRate": 10_000_000});
+    let ips: &[&str] = match kind {
+        Kind::Bridge => &["10.244.0.66"],
+        Kind::Routed => &["10.244.0.66", "fd00:10:244::66"],
+    };
+    json!({"bandwidth": limit, "ips": ips})
+}
+
+#[test]
+fn a_limited_add_to_a_bridge_that_is_killed_anywhere_leaves_nothing_after_a_del() -> Result<()> {
+    walk_limited(Kind::Bridge, "ADD", Next::Del)
+}
+
+#[test]
+fn a_limited_routed_add_that_is_killed_anywhere_succeeds_the_next_time() -> Result<()> {
+    walk_limited(Kind::Routed, "ADD", Next::AddAgain)
+}
+
+#[test]
+fn a_limited_routed_del_that_is_killed_anywhere_is_finished_by_the_next() -> Result<()> {
+    walk_limited(Kind::Routed, "DEL", Next::Del)
+}
+
+#[test]
+fn a_check_on_a_bridge_that_is_killed_anywhere_has_changed_nothing() -> Result<()> {
+    walk_limited(Kind::Bridge, "CHECK", Next::AddAgain)
+}
+
+#[test]
+fn a_routed_check_that_is_killed_anywhere_has_changed_nothing() -> Result<()> {
+    walk_limited(Kind::Routed, "CHECK", Next::AddAgain)
 }
