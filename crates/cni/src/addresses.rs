@@ -106,10 +106,8 @@ pub(crate) fn routed(ip: IpAddr) -> CniError {
 
 /// Who has the address, in whichever network of the node.
 fn owner(ip: IpAddr) -> Result<Option<Attachment>, host::Error> {
-    let root = Path::new(ROOT);
-    for network in Store::networks(root)? {
-        let store = Store::existing(root, &network)?;
-        let owner = store.map(|store| store.owner(ip)).transpose()?.flatten();
+    for store in Store::all(Path::new(ROOT))? {
+        let owner = store.owner(ip)?;
         if owner.is_some() {
             return Ok(owner);
         }

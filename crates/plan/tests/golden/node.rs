@@ -67,6 +67,10 @@ fn what_others_have_chained_to_the_plugin_stays_in_the_conflist() {
       "plugins": [
         {
           "capabilities": {
+            "bandwidth": true,
+            "ipRanges": true,
+            "ips": true,
+            "mac": true,
             "portMappings": true
           },
           "mtu": 1460,
