@@ -1,8 +1,8 @@
 //! The project's own rules, those that no compiler or linter knows.
 //!
 //! `edges` holds who may depend on whom, `manifests` that every package obeys the workspace's lints, `sources` what a
-//! file must look like, `contract` that the tests exist which docs/contract.md names. Each rule returns sentences, all of them at once; none repairs anything. The rules and their
-//! reasons are written for people in CONTRIBUTING.md.
+//! file must look like, `contract` that the tests exist which docs/contract.md names. Each rule returns sentences, all of
+//! them at once; none repairs anything. The rules and their reasons are written for people in CONTRIBUTING.md.
 
 mod contract;
 mod edges;
