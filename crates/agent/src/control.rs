@@ -128,6 +128,7 @@ impl Control {
         if let Some(findings) = self.reckoned(&cluster).await? {
             return Ok((Outcome::Changed, findings));
         }
+        self.known.look();
         let began = self.now();
         self.settled = false;
         let is_remembered = self.source.is_remembered();
@@ -186,21 +187,20 @@ impl Control {
     /// what is wrong. What a look would show afterwards is seen once nothing more comes.
     async fn reckoned(&mut self, cluster: &Arc<Cluster>) -> Result<Option<Vec<Finding>>> {
         let now = self.now();
-        let known = if self.pace.is_news() {
-            self.known.take(now)
-        } else {
-            self.known.forget();
-            None
-        };
+        let known = self.pace.is_news().then(|| self.known.take(now)).flatten();
         let Some(mut have) = known else {
             return Ok(None);
         };
         let asked = lookups(cluster, &self.status.node).into_iter();
         let lack = asked.filter(|ip| !have.lookups.contains_key(ip)).collect();
-        let Ok(ways) = self.kernel.ways(lack).await? else {
+        let Ok(glance) = self.kernel.glance(lack).await? else {
             return Ok(None);
         };
-        have.lookups.extend(ways);
+        if glance.conflist != have.conflist {
+            // Others write it, too, and what they have written must not get lost.
+            return Ok(None);
+        }
+        have.lookups.extend(glance.ways);
         let plan = plan(cluster, &self.status.node, &have);
         let changes: Vec<Change> = plan.changes.into_iter().chain(plan.conflist).collect();
         let generation = have.generation;
@@ -241,13 +241,17 @@ impl Control {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        for change in &changes {
-            if let Change::WriteConflist(text) = change {
-                self.wake.writes(text);
-            }
-        }
+        let conflist = changes
+            .iter()
+            .position(|it| matches!(it, Change::WriteConflist(_)));
+        let written = conflist.map(|place| (place, changes[place].clone()));
         let lines: Vec<(&str, String)> = changes.iter().map(|it| (kind(it), line(it))).collect();
         let failed = self.kernel.apply(changes, generation).await?.failed;
+        if let Some((place, Change::WriteConflist(text))) = written
+            && !failed.iter().any(|(at, _)| *at == place)
+        {
+            self.wake.wrote(&text);
+        }
         for (place, (kind, line)) in lines.iter().enumerate() {
             let refused = failed.iter().find(|(at, _)| *at == place);
             self.vitals.metrics.change(kind, refused.is_none());

@@ -11,7 +11,7 @@ pub(crate) use reclaim::Swept;
 
 use anyhow::{Context, Result, bail};
 use host::events::Port;
-use host::machine::{Ask, Machine, Paths};
+use host::machine::{Ask, Glance, Machine, Paths};
 use host::store::Store;
 use host::sysctl::Sysctls;
 use host::{Error, Report};
@@ -58,14 +58,14 @@ pub(crate) struct Kernel {
 enum Command {
     /// The second says whether the ways to the nodes are all to be asked for anew.
     Observe(Arc<Cluster>, bool),
-    Ways(Vec<IpAddr>),
+    Glance(Vec<IpAddr>),
     Apply(Vec<Change>, u32),
     Sweep,
 }
 
 enum Answer {
     Observed(Box<Result<HostState, Error>>),
-    Told(Result<BTreeMap<IpAddr, Lookup>, Error>),
+    Glanced(Result<Glance, Error>),
     Applied(Report),
     Swept(Box<Result<Swept, Error>>),
 }
@@ -103,17 +103,14 @@ impl Kernel {
         let command = Command::Observe(Arc::clone(cluster), fresh);
         match self.ask(command).await? {
             Answer::Observed(state) => Ok(*state),
-            Answer::Told(_) | Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
+            Answer::Glanced(_) | Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
         }
     }
 
-    /// How the kernel would reach these addresses.
-    pub(crate) async fn ways(
-        &mut self,
-        to: Vec<IpAddr>,
-    ) -> Result<Result<BTreeMap<IpAddr, Lookup>, Error>> {
-        match self.ask(Command::Ways(to)).await? {
-            Answer::Told(ways) => Ok(ways),
+    /// How the kernel would reach these addresses, and what the runtime is told.
+    pub(crate) async fn glance(&mut self, to: Vec<IpAddr>) -> Result<Result<Glance, Error>> {
+        match self.ask(Command::Glance(to)).await? {
+            Answer::Glanced(glance) => Ok(glance),
             Answer::Observed(_) | Answer::Applied(_) | Answer::Swept(_) => bail!(STRANGE),
         }
     }
@@ -122,7 +119,7 @@ impl Kernel {
     pub(crate) async fn apply(&mut self, changes: Vec<Change>, generation: u32) -> Result<Report> {
         match self.ask(Command::Apply(changes, generation)).await? {
             Answer::Applied(report) => Ok(report),
-            Answer::Observed(_) | Answer::Told(_) | Answer::Swept(_) => bail!(STRANGE),
+            Answer::Observed(_) | Answer::Glanced(_) | Answer::Swept(_) => bail!(STRANGE),
         }
     }
 
@@ -130,7 +127,7 @@ impl Kernel {
     pub(crate) async fn sweep(&mut self) -> Result<Result<Swept, Error>> {
         match self.ask(Command::Sweep).await? {
             Answer::Swept(swept) => Ok(*swept),
-            Answer::Observed(_) | Answer::Told(_) | Answer::Applied(_) => bail!(STRANGE),
+            Answer::Observed(_) | Answer::Glanced(_) | Answer::Applied(_) => bail!(STRANGE),
         }
     }
 
@@ -170,7 +167,7 @@ impl Owner {
                 Command::Observe(cluster, fresh) => {
                     Answer::Observed(Box::new(self.observe(&cluster, fresh)))
                 }
-                Command::Ways(to) => Answer::Told(self.machine.ways(&to)),
+                Command::Glance(to) => Answer::Glanced(self.machine.glance(&to)),
                 Command::Apply(changes, generation) => {
                     let (machine, run) = (&mut self.machine, &self.run);
                     Answer::Applied(ports::apply(machine, run, changes, generation))

@@ -82,8 +82,8 @@ impl Wake {
         }
     }
 
-    /// The agent writes this into the conflist: that it is there is no news.
-    pub(crate) fn writes(&mut self, conflist: &str) {
+    /// The agent has written this into the conflist: that it is there is no news.
+    pub(crate) fn wrote(&mut self, conflist: &str) {
         self.records.get_mut().expect(conflist);
     }
 

@@ -56,6 +56,15 @@ pub struct Ask {
     pub lookups: Vec<IpAddr>,
 }
 
+/// What [`Machine::glance`] sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// How the kernel would reach the addresses; one without a way is absent.
+    pub ways: BTreeMap<IpAddr, Lookup>,
+    /// The conflist that the runtime reads, if there is one.
+    pub conflist: Option<String>,
+}
+
 /// The node whose network namespace the thread was in when it was opened.
 #[derive(Debug)]
 pub struct Machine {
@@ -127,12 +136,16 @@ impl Machine {
         self.rtnl.advertised()
     }
 
-    /// How the kernel would reach these addresses; one without a way is absent.
+    /// How the kernel would reach these addresses, and the conflist: what has to be seen before a change to a node that is
+    /// known otherwise.
     ///
     /// # Errors
-    /// The kernel does not tell.
-    pub fn ways(&mut self, to: &[IpAddr]) -> Result<BTreeMap<IpAddr, Lookup>, Error> {
-        self.rtnl.ways(to)
+    /// The kernel does not tell, or the conflist cannot be read.
+    pub fn glance(&mut self, to: &[IpAddr]) -> Result<Glance, Error> {
+        Ok(Glance {
+            ways: self.rtnl.ways(to)?,
+            conflist: read_conflist(&self.conflist)?,
+        })
     }
 
     /// What stands in our table in the places of these elements.

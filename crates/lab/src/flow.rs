@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
+use rustix::net::sockopt::{self, Timeout};
+
 use crate::place::Place;
 use crate::stream::ticker;
 
@@ -54,6 +56,8 @@ fn per_second(bytes: u64, during: Duration) -> u64 {
 pub fn tcp(from: &Place, to: &Place, address: SocketAddr, during: Duration) -> Result<Arrived> {
     let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), address.port());
     let inlet = to.attempt(|| Ok(TcpListener::bind(any)?))?;
+    // Holds for accept(2) as well.
+    sockopt::set_socket_timeout(&inlet, Timeout::Recv, Some(BEGINS_WITHIN))?;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
@@ -65,11 +69,13 @@ pub fn tcp(from: &Place, to: &Place, address: SocketAddr, during: Duration) -> R
             pour(outlet, &over);
             anyhow::Ok(())
         });
-        let (mut stream, _) = inlet.accept().context("accept the flow")?;
-        stream.set_read_timeout(Some(LOOK))?;
-        let arrived = count(during, |bytes| stream.read(bytes));
+        let receive = || {
+            let (mut stream, _) = inlet.accept().context("accept the flow")?;
+            stream.set_read_timeout(Some(LOOK))?;
+            count(during, |bytes| stream.read(bytes))
+        };
+        let arrived = receive();
         over.store(true, Ordering::Release);
-        drop(stream);
         sender
             .join()
             .map_err(|_| anyhow!("the flow's sender panicked"))??;

@@ -33,6 +33,9 @@ impl Bandwidth {
     }
 }
 
+/// Nanoseconds by which the kernel counts a bucket (`PSCHED_SHIFT`).
+const TICK: u64 = 64;
+
 /// A token bucket filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tbf {
@@ -45,12 +48,16 @@ pub struct Tbf {
 }
 
 impl Tbf {
-    /// Whether the kernel shows this one as `seen`: it keeps the bucket as a time, so bytes come back rounded.
+    /// Whether the kernel shows this one as `seen`: it keeps the bucket as a time in ticks of 64 ns, 32 bits of them, so bytes
+    /// come back rounded, and of what lasts longer only the rest.
     #[must_use]
     pub fn is_shown_as(&self, seen: &Self) -> bool {
-        let rounding = self.burst / 64 + 1;
+        let tick = self.rate.saturating_mul(TICK) / 1_000_000_000;
+        let rounding = u64::from(self.burst / 64) + tick + 1;
+        let lasts = u128::from(self.burst) * 1_000_000_000
+            > u128::from(self.rate) * (u128::from(TICK) << 32);
         (self.rate, self.limit) == (seen.rate, seen.limit)
-            && self.burst.abs_diff(seen.burst) <= rounding
+            && (lasts || u64::from(self.burst.abs_diff(seen.burst)) <= rounding)
     }
 }
 

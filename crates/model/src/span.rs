@@ -62,6 +62,15 @@ impl Span {
         Ok(Self { range, first, last })
     }
 
+    /// Those of its addresses that another range gives, as part of that one.
+    #[must_use]
+    pub fn within(&self, range: PodRange) -> Option<Self> {
+        let first = self.first.max(range.first());
+        let last = self.last.min(range.last());
+        let is_same = range.family() == self.family();
+        (is_same && first <= last).then_some(Self { range, first, last })
+    }
+
     /// The range that it is of.
     #[must_use]
     pub fn range(&self) -> PodRange {

@@ -21,6 +21,9 @@ const HEADER: u32 = 18;
 /// A twentieth of a second's worth: what the bucket holds if nobody has chosen a burst, and what may wait behind it.
 const PART: u64 = 20;
 
+/// Seconds' worth that a bucket holds at most: the kernel counts it as a time in 32 bits of 64 ns.
+const LONGEST: u64 = 274;
+
 /// Frames that may wait at least, however slow the link is.
 const WAITING: u32 = 16;
 
@@ -88,7 +91,8 @@ fn tbf(limit: Limit, mtu: u32) -> Tbf {
         None => part,
         Some(bits) => u32::try_from(bits / 8).unwrap_or(u32::MAX),
     };
-    let burst = burst.max(frame.saturating_mul(2));
+    let longest = u32::try_from(rate.saturating_mul(LONGEST)).unwrap_or(u32::MAX);
+    let burst = burst.min(longest).max(frame.saturating_mul(2));
     let waiting = part.max(frame.saturating_mul(WAITING));
     Tbf {
         rate,
@@ -116,7 +120,7 @@ mod tests {
     fn a_burst_that_was_chosen_is_kept_but_holds_two_frames() {
         assert_eq!(ten_megabit(Some(800_000)).burst, 100_000);
         assert_eq!(ten_megabit(Some(8)).burst, 2 * 1518);
-        assert_eq!(ten_megabit(Some(u64::MAX)).burst, u32::MAX);
+        assert_eq!(ten_megabit(Some(u64::MAX)).burst, 274 * 1_250_000);
     }
 
     #[test]

@@ -44,6 +44,12 @@ impl Known {
         self.state = None;
     }
 
+    /// It is to be looked at now, as often as that takes: when, is the pace's business.
+    pub(super) fn look(&mut self) {
+        self.state = None;
+        self.unseen = None;
+    }
+
     /// The node, to be changed; none if it has to be looked at first.
     pub(super) fn take(&mut self, now: Duration) -> Option<HostState> {
         let since = self.unseen.map_or(now, |(first, _)| first);
@@ -107,6 +113,17 @@ mod tests {
         }
         assert_eq!(rounds, 250);
         assert_eq!(known.due(), Some(ms(11000)));
+    }
+
+    #[test]
+    fn a_look_that_fails_is_not_due_again_at_once_and_what_it_found_is_told() {
+        let mut known = Known::default();
+        known.seen(Some(HostState::default()), ms(50));
+        let have = known.take(ms(100)).unwrap();
+        known.changed(have, ms(110));
+        known.look();
+        assert_eq!((known.due(), known.is_unseen()), (None, false));
+        assert_eq!(known.take(ms(120)), None);
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Valid {
             }
         };
         conf.spans = conf.ranges.iter().copied().map(Span::whole).collect();
-        conf.narrow(asked::ranges(&self.object, &conf.prefixes, &mut wrong));
+        let asked = asked::ranges(&self.object, &conf.prefixes, &conf.ranges, &mut wrong);
+        conf.narrow(asked);
         conf.ports = ports::read(&self.object, &conf.ranges, &mut wrong);
         self.unless(&wrong, conf)
     }

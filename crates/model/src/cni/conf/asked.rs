@@ -167,10 +167,13 @@ fn outside(ip: IpAddr, spans: &[Span]) -> Option<String> {
 }
 
 /// The ranges of `runtimeConfig.ipRanges`: those of a family take the place of the configuration's. They must lie within
-/// `prefixes`, if there are any: elsewhere nobody would know that these are pods.
+/// `prefixes`, if there are any: elsewhere nobody would know that these are pods. Of one that meets a range of the node's
+/// `own`, the addresses are taken that both have, and the range stays the node's: its first address is the node's own, and a
+/// pod's or another node's must not become that.
 pub(super) fn ranges(
     object: &Map<String, Value>,
     prefixes: &[IpNet],
+    own: &[PodRange],
     wrong: &mut Vec<String>,
 ) -> Vec<Span> {
     let sets = match runtime(object, "ipRanges") {
@@ -188,7 +191,7 @@ pub(super) fn ranges(
             .as_array()
             .map_or_else(|| core::slice::from_ref(set), Vec::as_slice);
         for entry in entries.iter().filter(|entry| !is_empty(entry)) {
-            match span(entry, prefixes) {
+            match span(entry, prefixes, own) {
                 Ok(span) => spans.push(span),
                 Err(why) => wrong.push(format!("ipRanges: {entry}: {why}")),
             }
@@ -197,7 +200,7 @@ pub(super) fn ranges(
     spans
 }
 
-fn span(entry: &Value, prefixes: &[IpNet]) -> Result<Span, String> {
+fn span(entry: &Value, prefixes: &[IpNet], own: &[PodRange]) -> Result<Span, String> {
     let entry = entry.as_object().ok_or("it is no object")?;
     let named = |key: &str| match get(entry, key).filter(|value| !is_empty(value)) {
         None => Ok(None),
@@ -220,13 +223,25 @@ fn span(entry: &Value, prefixes: &[IpNet]) -> Result<Span, String> {
         let all: Vec<String> = prefixes.iter().map(IpNet::to_string).collect();
         return Err(format!("it lies outside of network {}", all.join(", ")));
     }
-    if let Some(gateway) = ip("gateway")?.filter(|gateway| *gateway != range.gateway()) {
-        let own = range.gateway();
+    let asked =
+        Span::new(range, ip("rangeStart")?, ip("rangeEnd")?).map_err(|why| why.to_string())?;
+    let meets =
+        |own: &&PodRange| own.net().contains(&range.net()) || range.net().contains(&own.net());
+    let met: Vec<PodRange> = own.iter().filter(meets).copied().collect();
+    let span = if met.is_empty() {
+        asked
+    } else {
+        let mut both = met.iter().filter_map(|own| asked.within(*own));
+        both.next()
+            .ok_or_else(|| format!("it gives none of the addresses of {}", met[0]))?
+    };
+    let first = span.range().gateway();
+    if let Some(gateway) = ip("gateway")?.filter(|gateway| *gateway != first) {
         return Err(format!(
-            "gateway {gateway} cannot be served: the node's own address is the first one, {own}"
+            "gateway {gateway} cannot be served: the node's own address is the first one, {first}"
         ));
     }
-    Span::new(range, ip("rangeStart")?, ip("rangeEnd")?).map_err(|why| why.to_string())
+    Ok(span)
 }
 
 #[cfg(test)]

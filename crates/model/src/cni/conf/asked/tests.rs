@@ -119,6 +119,31 @@ fn ranges_of_the_runtime_take_the_place_of_those_of_their_family() {
 }
 
 #[test]
+fn a_range_of_the_runtime_that_meets_the_nodes_own_gives_what_both_have() {
+    for (range, expected) in [
+        (
+            r#"{"subnet":"10.244.0.128/25"}"#,
+            "10.244.0.130 to 10.244.0.254",
+        ),
+        (r#"{"subnet":"10.244.0.0/16"}"#, ""),
+        (
+            r#"{"subnet":"10.244.0.0/16","rangeStart":"10.244.0.50","rangeEnd":"10.244.1.9","gateway":"10.244.0.1"}"#,
+            "10.244.0.50 to 10.244.0.254",
+        ),
+    ] {
+        let rest = format!(r#","runtimeConfig":{{"ipRanges":[[{range}]]}}"#);
+        let (network, _) = read(&args("", ""), &rest).unwrap();
+        let spans: Vec<String> = network.spans.iter().map(Span::to_string).collect();
+        let of = if expected.is_empty() {
+            "10.244.0.0/24".into()
+        } else {
+            format!("{expected} of 10.244.0.0/24")
+        };
+        assert_eq!(spans, ["fd00:10:244::/64".to_owned(), of], "{range}");
+    }
+}
+
+#[test]
 fn wrong_ranges_of_the_runtime_are_refused() {
     for (range, part) in [
         ("7", "it is no object"),
@@ -139,6 +164,14 @@ fn wrong_ranges_of_the_runtime_are_refused() {
         (
             r#"{"subnet":"10.244.0.0/24","rangeEnd":"x"}"#,
             "rangeEnd \"x\" is no address",
+        ),
+        (
+            r#"{"subnet":"10.244.0.0/16","rangeStart":"10.244.3.0"}"#,
+            "none of the addresses of 10.244.0.0/24",
+        ),
+        (
+            r#"{"subnet":"10.244.0.128/25","gateway":"10.244.0.129"}"#,
+            "the first one, 10.244.0.1",
         ),
     ] {
         let rest = format!(r#","runtimeConfig":{{"ipRanges":[[{range}]]}}"#);
