@@ -15,10 +15,13 @@ use trace::Trace;
 const UNINSTALL: &str = include_str!("../../../../deploy/uninstall.yaml");
 const DAEMON_SET: &str = "daemonset/podwire-uninstall";
 
-/// Nodes without a network are not Ready.
+/// A new one each time: nodes that have had a network are called Ready for some seconds more, and a test that failed may have
+/// left one.
 fn bare() -> Result<Cluster> {
+    let place = Place::find()?;
+    Cluster::down(&place)?;
     // A cluster without a network does not bring it by itself.
-    image::podwire(&Place::find()?)?;
+    image::podwire(&place)?;
     let cluster = crate::with("2 --family dual --network none")?;
     for node in cluster.nodes() {
         cluster.until(SOON, "its rules are there", || {
@@ -101,8 +104,14 @@ impl<'a> Uninstall<'a> {
 
 impl Drop for Uninstall<'_> {
     fn drop(&mut self) {
-        // Still there, it is in the way of the next test, which then tells.
-        drop(self.0.delete(UNINSTALL));
+        let words = [
+            "delete",
+            DAEMON_SET,
+            "--cascade=foreground",
+            "--timeout=60s",
+        ];
+        // With its pods, or else they are in the way of the next test, which then tells.
+        drop(kubectl(self.0, &words));
     }
 }
 
