@@ -16,7 +16,14 @@ use crate::shell::{cargo, run as run_command, say};
 use crate::workspace;
 
 /// The plugin's names: each is a `type` that a CNI configuration may ask for.
-const PLUGIN_NAMES: [&str; 3] = ["podwire", "bash-cni", "loopback"];
+const PLUGIN_NAMES: [&str; 6] = [
+    "podwire",
+    "bash-cni",
+    "loopback",
+    "bridge",
+    "host-local",
+    "portmap",
+];
 const PLUGIN: &str = "podwire-cni";
 /// A runtime starts the plugin for every pod: its size is start-up time.
 const PLUGIN_LIMIT: u64 = 1_600_000;

@@ -215,14 +215,20 @@ impl Owner {
                     continue;
                 };
                 let ranges = || attachment.addresses.iter().map(|address| address.range);
-                have.inhabited.extend(ranges());
-                if *store.network() == cluster.network {
-                    have.peopled.extend(ranges());
+                // What another plugin asked for, or a bridge of somebody's own, is none of the cluster's.
+                if attachment.is_of_the_node() {
+                    have.inhabited.extend(ranges());
+                    if *store.network() == cluster.network {
+                        have.peopled.extend(ranges());
+                    }
                 }
-                if let Mode::Bridge(bridge) = &attachment.mode {
+                if let Mode::Bridge(bridge) | Mode::Chained(bridge) = &attachment.mode {
                     have.bridges.insert(bridge.clone());
+                    if attachment.bridged.is_some() {
+                        have.shared.extend(ranges().map(|range| range.net()));
+                    }
                 }
-                if !attachment.ports.is_empty() {
+                if attachment.has_elements() {
                     let settled = ports::settled(&store, &name, attachment, have.table.as_ref())?;
                     have.publishing.extend(settled);
                 }

@@ -7,7 +7,8 @@
 use crate::answer::{kernel, state};
 use crate::del::{self, node_end};
 use crate::log::Trace;
-use crate::{addresses, check, order, ports};
+use crate::standing::standing;
+use crate::{addresses, bridged, delegate, order, ports};
 use host::netns::{Netns, NetnsError};
 use host::rtnl::{LinkSeen, Rtnl};
 use host::store::{Claim, Held, ROOT, Store};
@@ -18,6 +19,7 @@ use model::cni::{Asked, Call, CniError, CniResult, Code, NetConf, Valid};
 use model::name::IfName;
 use model::net::Sysctl;
 use plan::wire::{self, Bridge, Ground, Wiring};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -32,7 +34,9 @@ const REMAINS: usize = 8;
 const BRIDGE_NF: &str = "bridge/bridge-nf-call-iptables";
 
 pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniResult, CniError> {
-    let network = conf.network()?;
+    let mut network = conf.network(&call.args)?;
+    bridged::complete(&mut network)?;
+    delegate::is_there(conf)?;
     let asked = conf.asked(&call.args, &network)?;
     let key = del::key(call, conf)?;
     let node_end = node_end(&key)?;
@@ -57,6 +61,7 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         bandwidth: asked.bandwidth,
         pod: call.pod.clone(),
         ports: network.ports.clone(),
+        bridged: network.bridged.clone(),
         born: host::clock::boottime_ns(),
     };
     trace.step("open");
@@ -68,12 +73,6 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
     } else {
         Store::open(root, &conf.name).map_err(|error| state(&error))?
     };
-    let want = Want { network, asked };
-    let held = match claim(&store, (&attachment, &want), &netns, &mut rtnl, trace)? {
-        Start::Stands(record) => return answer(&record, &node_end, bridge.as_ref(), &mut rtnl),
-        Start::New(held) => held,
-    };
-    trace.step("record");
     let mut ends = Ends {
         netns: &netns,
         rtnl: &mut rtnl,
@@ -81,24 +80,49 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         occupied,
         bridge,
     };
-    finish(held, &store, &want, &node_end, &mut ends, trace)
+    let want = Want { network, asked };
+    if conf.delegate()?.is_none() {
+        return make(&attachment, &store, &want, &node_end, &mut ends, trace);
+    }
+    let work = (&store, want, &node_end);
+    bridged::delegated(attachment, conf, work, &mut ends, trace)
+}
+
+/// Takes the record and makes everything that it stands for.
+pub(crate) fn make(
+    attachment: &Attachment,
+    store: &Store,
+    want: &Want,
+    node_end: &IfName,
+    ends: &mut Ends<'_>,
+    trace: &mut Trace,
+) -> Result<CniResult, CniError> {
+    let start = claim(store, (attachment, want), ends.netns, ends.rtnl, trace)?;
+    let held = match start {
+        Start::Stands(record) => {
+            return answer(&record, node_end, ends.bridge.as_ref(), ends.rtnl);
+        }
+        Start::New(held) => held,
+    };
+    trace.step("record");
+    finish(held, store, want, node_end, ends, trace)
 }
 
 /// What the configuration says, and what is asked for this one attachment.
-struct Want {
-    network: NetConf,
-    asked: Asked,
+pub(crate) struct Want {
+    pub network: NetConf,
+    pub asked: Asked,
 }
 
 /// The namespace, the node's socket and the pod's.
-struct Ends<'a> {
-    netns: &'a Netns,
-    rtnl: &'a mut Rtnl,
-    pod: Rtnl,
+pub(crate) struct Ends<'a> {
+    pub netns: &'a Netns,
+    pub rtnl: &'a mut Rtnl,
+    pub pod: Rtnl,
     /// An interface of the wanted name was there when the call began.
-    occupied: bool,
+    pub occupied: bool,
     /// The bridge as it was then.
-    bridge: Option<LinkSeen>,
+    pub bridge: Option<LinkSeen>,
 }
 
 enum Start<'s> {
@@ -160,10 +184,7 @@ fn claim<'s>(
         match store.claim(attachment).map_err(|error| state(&error))? {
             Claim::New(held) => return Ok(Start::New(held)),
             Claim::Again(held) => {
-                let same = held
-                    .record()
-                    .filter(|record| is_same(record, attachment, want));
-                if let Some(record) = standing(same, attachment, netns, rtnl)? {
+                if let Some(record) = standing(&held, (attachment, want), netns, rtnl)? {
                     return Ok(Start::Stands(Box::new(record)));
                 }
                 del::detach(held, store, rtnl, trace)?;
@@ -177,35 +198,9 @@ fn claim<'s>(
     Err(CniError::new(Code::TryAgain, msg))
 }
 
-/// Whether the record is of the same namespace and says what is wanted now.
-fn is_same(record: &Attachment, wanted: &Attachment, want: &Want) -> bool {
-    let has = |ip: &IpAddr| record.addresses.iter().any(|address| address.ip == *ip);
-    (record.inode, &record.mode, &record.ports) == (wanted.inode, &wanted.mode, &wanted.ports)
-        && (record.mac, record.bandwidth) == (wanted.mac, wanted.bandwidth)
-        && want.asked.ips.iter().all(has)
-}
-
-/// The record that is there, if everything that it says is true.
-fn standing(
-    record: Option<&Attachment>,
-    wanted: &Attachment,
-    netns: &Netns,
-    rtnl: &mut Rtnl,
-) -> Result<Option<Attachment>, CniError> {
-    let Some(record) = record else {
-        return Ok(None);
-    };
-    let differences = check::differences(record, netns, rtnl)?;
-    // The path is the runtime's word for the namespace, and it is part of the answer.
-    Ok(differences.is_empty().then(|| Attachment {
-        netns: wanted.netns.clone(),
-        ..record.clone()
-    }))
-}
-
 /// What is told. A bridge's MAC is asked for, because the bridge may be older than we, and one that nobody set changes with
 /// the ports; that which we give a bridge stays.
-fn answer(
+pub(crate) fn answer(
     record: &Attachment,
     node_end: &IfName,
     before: Option<&LinkSeen>,
@@ -213,7 +208,7 @@ fn answer(
 ) -> Result<CniResult, CniError> {
     let before = before.and_then(|link| link.mac);
     let mac = match &record.mode {
-        Mode::Routed => None,
+        Mode::Routed | Mode::Leased | Mode::Chained(_) => None,
         Mode::Bridge(_) if before.is_some() && before == wire::bridge_mac(record) => before,
         Mode::Bridge(bridge) => {
             let link = rtnl.link(bridge).map_err(|error| kernel(&error))?;
@@ -266,13 +261,24 @@ fn attach(
     {
         return Err(not_ours(ifname));
     }
-    order::node(network, store, held.key()).map_err(|error| kernel(&error))?;
+    if network.bridged.is_none() {
+        order::node(network, store, held.key()).map_err(|error| kernel(&error))?;
+    }
     trace.step("node");
     let bridge_nf = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
-    let mut avoid = store.leased_elsewhere().map_err(|error| state(&error))?;
+    // Bridges of somebody's own are apart from each other, and may have the same addresses.
+    let mut avoid = match network.bridged {
+        Some(_) => BTreeSet::new(),
+        None => store.leased_elsewhere().map_err(|error| state(&error))?,
+    };
     let mut witnessed: Vec<IpAddr> = Vec::new();
     while witnessed.len() < WITNESSED {
-        addresses::take(held, store, (&network.spans, &asked.ips), &avoid)?;
+        if held.record().is_none_or(Attachment::has_leases) {
+            match &network.ipam {
+                Some(ipam) => addresses::take_of(ipam, held, store, &avoid)?,
+                None => addresses::take(held, store, (&network.spans, &asked.ips), &avoid)?,
+            }
+        }
         trace.step("lease");
         let Some(record) = held.record() else {
             return Err(CniError::new(
@@ -280,6 +286,11 @@ fn attach(
                 "the record of this attachment has become unreadable",
             ));
         };
+        if network.bridged.is_some() {
+            // In this order: an address in the way refuses the pod, and then nothing is made for it.
+            bridged::clear(record, ends.bridge.is_some(), ends.rtnl)?;
+            bridged::node(network, store, held.key())?;
+        }
         let bridge = found(record, ends.bridge.as_ref());
         let wiring = wire::wire(record, node_end, Ground { bridge_nf, bridge });
         match apply(&wiring, ends, trace).map_err(|error| refused(&error))? {

@@ -7,7 +7,7 @@ use crate::answer::state;
 use host::store::{Held, ROOT, Store};
 use model::addr::Family;
 use model::attachment::{Attachment, PodAddress};
-use model::cni::{CniError, Code};
+use model::cni::{CniError, Code, Ipam};
 use model::name::NetworkName;
 use model::span::Span;
 use plan::ipam;
@@ -53,6 +53,58 @@ pub(crate) fn take(
             }
         }
         taken.push(found.ok_or_else(|| exhausted(store, &of_family))?);
+    }
+    Ok(())
+}
+
+/// Takes one address of each set of an IPAM, as type `host-local` gives them. Those in `avoid` are passed over.
+///
+/// # Errors
+/// Code 11 if a set has no address left, 102 if one that is asked for is somebody's, 7 if no set has it, 5 if the state
+/// folder fails.
+pub(crate) fn take_of(
+    ipam: &Ipam,
+    held: &mut Held<'_>,
+    store: &Store,
+    avoid: &BTreeSet<IpAddr>,
+) -> Result<(), CniError> {
+    let wishes = ipam::wishes(&ipam.sets, &ipam.asked)
+        .map_err(|why| CniError::new(Code::Config, why.to_string()))?;
+    let mut taken = Vec::new();
+    for (set, wish) in ipam.sets.iter().zip(wishes) {
+        let spans: Vec<Span> = set.iter().copied().map(Span::whole).collect();
+        let spans: Vec<&Span> = spans.iter().collect();
+        if let Some(wish) = wish {
+            taken.push(exactly(wish.ip, held, &spans, &taken, avoid)?);
+            continue;
+        }
+        let mut found = None;
+        for span in &spans {
+            found = from(held, store, span, &taken, avoid).map_err(|error| state(&error))?;
+            if found.is_some() {
+                break;
+            }
+        }
+        taken.push(found.ok_or_else(|| exhausted(store, &spans))?);
+    }
+    Ok(())
+}
+
+/// Whether every set of an IPAM has an address left.
+///
+/// # Errors
+/// Code 50 with numbers if one has not.
+pub(crate) fn has_room(ipam: &Ipam, store: &Store) -> Result<(), CniError> {
+    for set in &ipam.sets {
+        let spans: Vec<Span> = set.iter().copied().map(Span::whole).collect();
+        let full = |span: &Span| store.used(span).is_ok_and(|used| used >= span.capacity());
+        if spans.iter().all(full) {
+            let spans: Vec<&Span> = spans.iter().collect();
+            return Err(CniError {
+                code: Code::Unavailable,
+                ..exhausted(store, &spans)
+            });
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use crate::answer::{kernel, state};
 use crate::del::{self, node_end};
 use crate::log::Trace;
-use crate::ports;
+use crate::{delegate, ports};
 use host::netns::Netns;
 use host::rtnl::Rtnl;
 use host::store::{ROOT, Store};
@@ -15,7 +15,13 @@ use model::cni::{Call, CniError, Code, Valid, Version, hand_on};
 use serde_json::Value;
 use std::path::Path;
 
-pub(crate) fn check(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
+/// CHECK of the types that make an interface.
+pub(crate) fn run(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
+    check(call, conf, trace)?;
+    delegate::pass("CHECK", conf)
+}
+
+fn check(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
     conf.must_know("CHECK", Version::V0_4_0)?;
     let previous = conf.previous.as_ref().ok_or_else(|| {
         CniError::new(
@@ -56,7 +62,7 @@ pub(crate) fn check(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), 
     }
 }
 
-fn different(found: &[String]) -> CniError {
+pub(crate) fn different(found: &[String]) -> CniError {
     CniError::new(
         Code::Different,
         format!("the attachment is not as ADD left it: {}", found.join("; ")),
@@ -107,8 +113,15 @@ pub(crate) fn differences(
     Ok(found)
 }
 
-fn unleased(record: &Attachment, store: &Store) -> Result<Vec<String>, CniError> {
+/// Addresses that the record names and does not hold.
+///
+/// # Errors
+/// The state folder cannot be read.
+pub(crate) fn unleased(record: &Attachment, store: &Store) -> Result<Vec<String>, CniError> {
     let mut found = Vec::new();
+    if !record.has_leases() {
+        return Ok(found);
+    }
     for address in &record.addresses {
         let owner = store.owner(address.ip).map_err(|error| state(&error))?;
         if owner.is_none_or(|owner| owner.key != record.key) {

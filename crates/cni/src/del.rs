@@ -5,6 +5,7 @@
 //! success. The record goes last: a kill anywhere leaves it to the next DEL, GC or ADD.
 
 use crate::answer::{kernel, state};
+use crate::delegate;
 use crate::log::Trace;
 use host::rtnl::Rtnl;
 use host::store::{Held, ROOT, Store};
@@ -13,6 +14,12 @@ use model::attachment::Key;
 use model::cni::{Call, CniError, Code, Valid};
 use model::name::IfName;
 use std::path::Path;
+
+/// DEL of the types that make an interface: the addresses go back after the link is gone.
+pub(crate) fn run(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
+    del(call, conf, trace)?;
+    delegate::pass("DEL", conf)
+}
 
 pub(crate) fn del(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
     let key = key(call, conf)?;

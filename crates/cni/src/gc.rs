@@ -4,12 +4,18 @@
 //! begun after the runtime made its list. A failure stops nothing; all of them are reported together.
 
 use crate::answer::{kernel, state};
-use crate::del;
 use crate::log::Trace;
+use crate::{del, delegate};
 use host::rtnl::Rtnl;
 use host::store::{Attempt, Held, ROOT, Store};
 use model::cni::{CniError, Code, Valid, Version};
 use std::path::Path;
+
+/// GC of the types that make an interface.
+pub(crate) fn run(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), CniError> {
+    gc(conf, called, trace)?;
+    delegate::pass("GC", conf)
+}
 
 /// `called` is when the process began: whatever was born later was not known to whoever made the list.
 pub(crate) fn gc(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), CniError> {

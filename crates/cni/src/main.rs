@@ -1,19 +1,25 @@
 //! `podwire-cni`, the CNI plugin: one call, one verb, one answer.
 //!
 //! The runtime gives the environment and a configuration on standard input, and gets one JSON object on standard output or
-//! nothing (CNI specification 0.1.0 to 1.1.0). No other program is ever run, nothing is dumped, nothing waits but for the
-//! lock of the same attachment. Whatever is wrong with the input is said before anything is touched.
+//! nothing (CNI specification 0.1.0 to 1.1.0). No other program is run but the IPAM plugin that type `bridge` is told to
+//! ask, nothing is dumped, nothing waits but for the lock of the same attachment. Whatever is wrong with the input is said before anything is touched.
 
 mod add;
 mod addresses;
 mod answer;
+mod bridged;
 mod check;
 mod del;
+mod delegate;
 mod gc;
+mod host_local;
 mod log;
 mod loopback;
 mod order;
+mod portmap;
 mod ports;
+mod resolv;
+mod standing;
 mod status;
 mod version;
 
@@ -63,8 +69,10 @@ fn serve(call: &Call, called: &str) -> ExitCode {
     };
     trace.step("read");
     let outcome = match conf.kind {
-        Kind::Podwire | Kind::BashCni => run(call, &conf, began, &mut trace),
+        Kind::Podwire | Kind::BashCni | Kind::Bridge => run(call, &conf, began, &mut trace),
         Kind::Loopback => loopback::run(call, &conf, &mut trace),
+        Kind::Portmap => portmap::run(call, &conf, began, &mut trace),
+        Kind::HostLocal => host_local::run(call, &conf, began, &mut trace),
     };
     trace.finish(call, &conf, &outcome);
     answer::print(&outcome, conf.version)
@@ -83,10 +91,10 @@ fn run(call: &Call, conf: &Valid, began: u64, trace: &mut Trace) -> Result<Answe
                 None => own,
             }))
         }
-        Verb::Del => del::del(call, conf, trace).map(|()| Answer::Nothing),
-        Verb::Check => check::check(call, conf, trace).map(|()| Answer::Nothing),
-        Verb::Gc => gc::gc(conf, began, trace).map(|()| Answer::Nothing),
-        Verb::Status => status::status(conf).map(|()| Answer::Nothing),
+        Verb::Del => del::run(call, conf, trace).map(|()| Answer::Nothing),
+        Verb::Check => check::run(call, conf, trace).map(|()| Answer::Nothing),
+        Verb::Gc => gc::run(conf, began, trace).map(|()| Answer::Nothing),
+        Verb::Status => status::status(call, conf).map(|()| Answer::Nothing),
         Verb::Version => Ok(Answer::Nothing),
     }
 }

@@ -18,7 +18,7 @@ use model::change::Change;
 use model::cni::NetConf;
 use model::firewall::{Elements, TableState};
 use model::state::HostState;
-use plan::order::{self, By, IP_FORWARD};
+use plan::order::{self, By, IPV6_FORWARD};
 use plan::{diff, masquerade};
 use std::path::Path;
 
@@ -55,19 +55,14 @@ fn by() -> Result<By, Error> {
 
 fn look(conf: &NetConf, by: By, store: &Store, own: Option<&Key>) -> Result<(), Error> {
     let mut have = HostState::default();
-    if conf.alone
-        && let Some(value) = Sysctls::default().read(IP_FORWARD)?
-    {
-        have.sysctls.insert(IP_FORWARD.into(), value);
-    }
+    read_forwarding(conf, &mut have)?;
     let mark = order::mark(conf, by);
     let mut nft = Nft::open()?;
     for _ in 0..ROUNDS {
         have.generation = nft.generation()?;
-        let forwards = have
-            .sysctls
-            .get(IP_FORWARD)
-            .is_none_or(|value| value != "0");
+        let forwards = order::forwarding(conf)
+            .iter()
+            .all(|key| have.sysctls.get(*key).is_none_or(|value| value != "0"));
         let remembered = store.in_order();
         if forwards && remembered == Some((mark, have.generation)) {
             return Ok(());
@@ -120,6 +115,30 @@ fn look(conf: &NetConf, by: By, store: &Store, own: Option<&Key>) -> Result<(), 
     ))
 }
 
+/// Whether the node forwards, and if IPv6 is about to begin to: who hears a router.
+fn read_forwarding(conf: &NetConf, have: &mut HostState) -> Result<(), Error> {
+    let sysctls = Sysctls::default();
+    for key in order::forwarding(conf) {
+        if let Some(value) = sysctls.read(key)? {
+            have.sysctls.insert(key.into(), value);
+        }
+    }
+    if have
+        .sysctls
+        .get(IPV6_FORWARD)
+        .is_none_or(|value| value != "0")
+    {
+        return Ok(());
+    }
+    for link in Rtnl::open()?.links()? {
+        let key = format!("ipv6/conf/{}/accept_ra", link.name);
+        if let Some(value) = sysctls.read(&key)? {
+            have.sysctls.insert(key, value);
+        }
+    }
+    Ok(())
+}
+
 /// Writes what is a sysctl; the rest is the ruleset's.
 fn after_sysctls(changes: Vec<Change>, have: &mut HostState) -> Result<Vec<Change>, Error> {
     let mut rules = Vec::new();
@@ -147,7 +166,7 @@ fn publishing<'s>(stores: &'s [Store], own: Option<&Key>) -> Result<(Vec<Held<'s
         for name in store.attachments()? {
             let publishes = store
                 .peek(&name)?
-                .is_some_and(|record| !record.ports.is_empty() && Some(&record.key) != own);
+                .is_some_and(|record| record.has_elements() && Some(&record.key) != own);
             if !publishes {
                 continue;
             }

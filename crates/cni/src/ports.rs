@@ -33,7 +33,7 @@ pub(crate) fn publish(
     (network, store): (&NetConf, &Store),
     rtnl: &mut Rtnl,
 ) -> Result<(), CniError> {
-    if record.ports.is_empty() {
+    if !record.has_elements() {
         return Ok(());
     }
     let mut nft = Nft::open().map_err(|error| kernel(&error))?;
@@ -90,7 +90,7 @@ fn enter(
 /// # Errors
 /// The kernel does not answer.
 pub(crate) fn differences(record: &Attachment) -> Result<Vec<String>, Error> {
-    if record.ports.is_empty() {
+    if !record.has_elements() {
         return Ok(Vec::new());
     }
     let found = Nft::open()?.standing(&ports::elements(record))?;

@@ -2,22 +2,26 @@
 //!
 //! Takes no lock and needs no agent. A range without an address left counts as "cannot" (code 50), with numbers.
 
-use crate::addresses;
 use crate::answer::state;
+use crate::{addresses, delegate};
 use host::store::{ROOT, Store};
 use model::addr::Family;
-use model::cni::{CniError, Code, Valid, Version};
+use model::cni::{Call, CniError, Code, Valid, Version};
 use model::span::Span;
 use std::path::Path;
 
-pub(crate) fn status(conf: &Valid) -> Result<(), CniError> {
+pub(crate) fn status(call: &Call, conf: &Valid) -> Result<(), CniError> {
     conf.must_know("STATUS", Version::V1_1_0)?;
-    let network = conf.network()?;
+    let network = conf.network(&call.args)?;
+    delegate::pass("STATUS", conf)?;
     let Some(store) =
         Store::existing(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?
     else {
         return Ok(());
     };
+    if let Some(ipam) = &network.ipam {
+        return addresses::has_room(ipam, &store);
+    }
     for family in [Family::V4, Family::V6] {
         let spans: Vec<&Span> = network
             .spans

@@ -121,7 +121,10 @@ fn networks(run: &Path, agent: Option<&Status>) -> Result<Vec<Network>> {
             for file in store.attachments()? {
                 // One that is gone by now is gone.
                 if let Some(attachment) = store.peek(&file)? {
-                    ranges.extend(attachment.addresses.iter().map(|address| address.range));
+                    // Of addresses that others gave nobody here knows the range.
+                    if attachment.has_leases() {
+                        ranges.extend(attachment.addresses.iter().map(|address| address.range));
+                    }
                     let age = now.saturating_sub(attachment.born) / 1_000_000_000;
                     attachments.push((attachment, age));
                 }

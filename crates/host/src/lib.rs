@@ -17,6 +17,7 @@ pub mod netns;
 pub mod nft;
 pub mod program;
 pub mod remains;
+pub mod reserved;
 pub mod rtnl;
 pub mod store;
 pub mod survey;

@@ -260,8 +260,12 @@ impl Part {
         match change {
             Change::AddLink(_)
             | Change::SetUp(_)
+            | Change::SetPromiscuous(_)
             | Change::SetDown(_)
             | Change::RemoveLink(_)
+            | Change::AskAddress(_)
+            | Change::AddRouteWith(..)
+            | Change::AdmitStation(..)
             | Change::AddAddress(_)
             | Change::RemoveAddress(_)
             | Change::AddRoute(_)

@@ -138,7 +138,8 @@ fn is_fine(change: &Change, error: &Error) -> bool {
             LinkKind::Veth { .. } => error.errno() == Some(Errno::AFNOSUPPORT),
         };
     }
-    (removes && error.is_gone()) || (matches!(change, Change::AddAddress(_)) && error.is_there())
+    (removes && error.is_gone())
+        || (matches!(change, Change::AddAddress(_) | Change::AskAddress(_)) && error.is_there())
 }
 
 /// Cuts the list where a change names a link that an earlier one of the same batch makes: its index is not known before.

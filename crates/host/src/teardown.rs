@@ -69,7 +69,7 @@ fn withdraw(
     ports: Ports,
     rtnl: &mut Rtnl,
 ) -> Result<(), Error> {
-    if record.is_some_and(|record| record.ports.is_empty()) {
+    if record.is_some_and(|record| !record.has_elements()) {
         return Ok(());
     }
     let places = record.map(ports.elements);

@@ -92,10 +92,14 @@ fn ours() -> Rule {
 fn elements(set: Set, texts: &[&str]) -> Vec<Element> {
     let element = |text: &&str| match set {
         Set::Bridges => Element::Interface(IfName::new(text).unwrap()),
-        Set::Ports(_) | Set::PortsAt(_) | Set::Hairpin(_) => {
+        Set::Ports(_)
+        | Set::PortsAt(_)
+        | Set::Hairpin(_)
+        | Set::Masqueraded(_)
+        | Set::MasqueradedTo(_) => {
             panic!("{set} has owners: see `ports`")
         }
-        Set::Pods(_) | Set::Local(_) | Set::Nodes(_) | Set::Services(_) => {
+        Set::Pods(_) | Set::Local(_) | Set::Shared(_) | Set::Nodes(_) | Set::Services(_) => {
             Element::Net(text.parse().unwrap())
         }
     };
@@ -131,6 +135,8 @@ fn everything() -> Table {
         (Set::Bridges, &["cni0", "fifteen-letters"]),
         (Set::Services(v4), &["10.96.0.1/32"]),
         (Set::Services(v6), &["fd00:96::1/128"]),
+        (Set::Shared(v4), &["10.7.0.0/24"]),
+        (Set::Shared(v6), &["fd00:7::/64"]),
     ];
     let owned = Set::ALL.into_iter().filter(|set| set.is_owned());
     let owned = owned.map(|set| (set, BTreeSet::new()));
@@ -211,12 +217,17 @@ fn postrouting() -> Vec<Rule> {
         ];
         rule(conditions, Verdict::Masquerade, "out of the cluster")
     };
-    let back = vec![Match::OifIn(Set::Bridges), Match::Dnat];
+    let back = vec![Match::OifIn(Is::In, Set::Bridges), Match::Dnat];
+    let bridged = vec![
+        Match::SourceIn(Is::In, Set::Masqueraded(Family::V4)),
+        Match::OifIn(Is::NotIn, Set::Bridges),
+    ];
     let itself = |family| {
         let pair = vec![Match::PairIn(Set::Hairpin(family))];
         rule(pair, Verdict::Masquerade, "itself")
     };
     vec![
+        rule(bridged, Verdict::Masquerade, "out of the bridges"),
         rule(back, Verdict::Masquerade, "back onto the bridge"),
         itself(Family::V4),
         itself(Family::V6),

@@ -85,6 +85,8 @@ pub(crate) fn veth(host: &str, port: Option<(&str, bool)>) -> Change {
             port: port.map(|(bridge, hairpin)| Port {
                 bridge: name(bridge),
                 hairpin,
+                isolated: false,
+                locked: false,
             }),
         },
     })

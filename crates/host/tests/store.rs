@@ -80,6 +80,7 @@ fn attachment(container: &str, addresses: &[&str]) -> Attachment {
         bandwidth: model::bandwidth::Bandwidth::default(),
         pod: None,
         ports: Vec::new(),
+        bridged: None,
         born: host::clock::boottime_ns(),
     }
 }

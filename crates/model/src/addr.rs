@@ -1,7 +1,9 @@
-//! Addresses: families, MACs, and the ranges that pods get their addresses from.
+//! Addresses: families, and the ranges that pods get their addresses from.
 //!
 //! Which address a pod gets is decided in `plan::ipam`; here stands only what a range holds and what it never gives away:
 //! the network's own address, the first address (the node's own: the gateway), and the broadcast address of IPv4.
+
+pub use crate::mac::{Mac, MacError};
 
 use alloc::string::String;
 use core::fmt;
@@ -53,91 +55,6 @@ pub fn host_prefix(ip: IpAddr) -> IpNet {
     IpNet::from(ip)
 }
 
-/// A hardware address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String")]
-#[serde(try_from = "String")]
-pub struct Mac(pub [u8; 6]);
-
-/// Why a text is no MAC of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MacError {
-    /// Not six bytes of two hexadecimal digits.
-    #[error("it is no MAC such as 0a:58:0a:f4:00:02")]
-    Syntax,
-    /// The lowest bit of the first byte makes it a group.
-    #[error("it is a multicast MAC")]
-    Multicast,
-    /// All bytes are zero.
-    #[error("it is zero")]
-    Zero,
-}
-
-impl Mac {
-    /// Reads `0a:58:0a:f4:00:02`, also with `-` between the bytes: the MAC of one interface.
-    ///
-    /// # Errors
-    /// The first rule that the text breaks.
-    pub fn parse(text: &str) -> Result<Self, MacError> {
-        let mut bytes = [0; 6];
-        let mut parts = text.split([':', '-']);
-        for byte in &mut bytes {
-            let part = parts.next().ok_or(MacError::Syntax)?;
-            let is_byte = part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
-            let read = u8::from_str_radix(part, 16).ok().filter(|_| is_byte);
-            *byte = read.ok_or(MacError::Syntax)?;
-        }
-        match bytes {
-            _ if parts.next().is_some() => Err(MacError::Syntax),
-            [0, 0, 0, 0, 0, 0] => Err(MacError::Zero),
-            [first, ..] if first & 1 != 0 => Err(MacError::Multicast),
-            bytes => Ok(Self(bytes)),
-        }
-    }
-
-    /// The MAC of the pod that holds `ip`: a function of the address, so that an address that is used again never meets
-    /// a neighbour entry with another MAC. `0a:58` and the four bytes for IPv4, as Kubernetes' own networks have it.
-    #[must_use]
-    pub fn of_pod(ip: IpAddr) -> Self {
-        Self::derived(0x0a, ip)
-    }
-
-    /// The MAC of the node's end of that pod's veth, or of a bridge with that address.
-    #[must_use]
-    pub fn of_gateway(ip: IpAddr) -> Self {
-        Self::derived(0x0e, ip)
-    }
-
-    fn derived(first: u8, ip: IpAddr) -> Self {
-        let [a, b, c, d] = match ip {
-            IpAddr::V4(v4) => v4.octets(),
-            IpAddr::V6(v6) => fold(v6),
-        };
-        Self([first, 0x58, a, b, c, d])
-    }
-}
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl From<Mac> for String {
-    fn from(mac: Mac) -> Self {
-        alloc::format!("{mac}")
-    }
-}
-
-impl TryFrom<String> for Mac {
-    type Error = MacError;
-
-    fn try_from(text: String) -> Result<Self, MacError> {
-        Self::parse(&text)
-    }
-}
-
 /// Why a prefix is no range for pods.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
@@ -155,13 +72,38 @@ pub enum RangeError {
     /// Loopback, multicast, link-local or unspecified.
     #[error("{0} is not for pods: it is loopback, link-local, multicast or unspecified")]
     Special(IpNet),
+    /// A bound or the gateway is no address of the prefix.
+    #[error("{0} is no address of {1}")]
+    Outside(IpAddr, IpNet),
+    /// The bounds leave nothing.
+    #[error("{2} has no address for a pod from {0} to {1}")]
+    Empty(IpAddr, IpAddr, IpNet),
 }
 
-/// A range that pods of one node get their addresses from: at least a /30 or a /126, without host bits.
+/// A range that pods of one node get their addresses from: at least a /30 or a /126, without host bits. The gateway's
+/// address is never given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "IpNet")]
-#[serde(try_from = "IpNet")]
-pub struct PodRange(IpNet);
+#[serde(into = "Written")]
+#[serde(try_from = "Written")]
+pub struct PodRange {
+    net: IpNet,
+    start: IpAddr,
+    end: IpAddr,
+    gateway: IpAddr,
+}
+
+/// How a range is written in a record: as its prefix, where that says all.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Whole(IpNet),
+    Bounded {
+        subnet: IpNet,
+        start: IpAddr,
+        end: IpAddr,
+        gateway: IpAddr,
+    },
+}
 
 impl PodRange {
     /// Checks a prefix.
@@ -169,12 +111,59 @@ impl PodRange {
     /// # Errors
     /// The first rule that it breaks.
     pub fn new(net: IpNet) -> Result<Self, RangeError> {
-        let net = prefix(net)?;
-        let least = Family::of(net.addr()).bits() - 2;
+        Self::bounded(prefix(net)?, None, None, None)
+    }
+
+    /// A part of a prefix with a gateway of its own. What is absent is as in [`PodRange::new`]; a prefix that is not for pods
+    /// is taken all the same, because whoever names bounds knows what he does.
+    ///
+    /// # Errors
+    /// Host bits, a prefix that is too small, a bound outside of it, or bounds that leave nothing.
+    pub fn bounded(
+        net: IpNet,
+        start: Option<IpAddr>,
+        end: Option<IpAddr>,
+        gateway: Option<IpAddr>,
+    ) -> Result<Self, RangeError> {
+        if net != net.trunc() {
+            return Err(RangeError::HostBits(net, net.trunc()));
+        }
+        let family = Family::of(net.addr());
+        let least = family.bits() - 2;
         if net.prefix_len() > least {
             return Err(RangeError::TooSmall(net, least));
         }
-        Ok(Self(net))
+        let mut given = [start, end, gateway].into_iter().flatten();
+        if let Some(outside) = given.find(|ip| !net.contains(ip)) {
+            return Err(RangeError::Outside(outside, net));
+        }
+        let first = from_bits(family, to_bits(net.network()) + 1);
+        let last = to_bits(net.broadcast());
+        // The last address of IPv6 is one like any other.
+        let last = from_bits(family, last - u128::from(family == Family::V4));
+        let range = Self {
+            net,
+            start: start.unwrap_or(first),
+            end: end.unwrap_or(last),
+            gateway: gateway.unwrap_or(first),
+        };
+        if range.start > range.end || range.capacity_bits() == 0 {
+            return Err(RangeError::Empty(range.start, range.end, net));
+        }
+        Ok(range)
+    }
+
+    /// One address that somebody else gave away, the prefix that he said, and his gateway; without one, the first address.
+    #[must_use]
+    pub fn single(net: IpNet, gateway: Option<IpAddr>) -> Self {
+        let ip = net.addr();
+        let first = to_bits(net.network()).saturating_add(1);
+        Self {
+            net: net.trunc(),
+            start: ip,
+            end: ip,
+            gateway: gateway.unwrap_or_else(|| from_bits(Family::of(ip), first)),
+        }
     }
 
     /// Reads `10.244.0.0/24`.
@@ -188,31 +177,39 @@ impl PodRange {
     /// The prefix.
     #[must_use]
     pub fn net(&self) -> IpNet {
-        self.0
+        self.net
     }
 
     /// Its family.
     #[must_use]
     pub fn family(&self) -> Family {
-        Family::of(self.0.addr())
+        Family::of(self.net.addr())
     }
 
-    /// The node's own address in the range: the first one, the pods' gateway.
+    /// The node's own address in the range, the pods' gateway: the first one, unless another was named.
     #[must_use]
     pub fn gateway(&self) -> IpAddr {
-        self.at(1)
+        self.gateway
     }
 
     /// The first address that a pod may get.
     #[must_use]
     pub fn first(&self) -> IpAddr {
-        self.at(2)
+        if self.start == self.gateway {
+            from_bits(self.family(), to_bits(self.start) + 1)
+        } else {
+            self.start
+        }
     }
 
     /// The last address that a pod may get.
     #[must_use]
     pub fn last(&self) -> IpAddr {
-        self.at(self.capacity_bits() + 1)
+        if self.end == self.gateway {
+            from_bits(self.family(), to_bits(self.end) - 1)
+        } else {
+            self.end
+        }
     }
 
     /// How many pods have place (all of IPv6's are more than anybody counts: at most `u64::MAX`).
@@ -224,51 +221,86 @@ impl PodRange {
     /// Whether a pod may get `ip` from here.
     #[must_use]
     pub fn offers(&self, ip: IpAddr) -> bool {
-        self.0.contains(&ip) && self.first() <= ip && ip <= self.last()
+        self.start <= ip && ip <= self.end && ip != self.gateway && self.net.contains(&ip)
     }
 
     /// The address after `ip` that a pod may get, round robin.
     #[must_use]
     pub fn after(&self, ip: IpAddr) -> IpAddr {
         if !self.offers(ip) || ip == self.last() {
-            self.first()
+            return self.first();
+        }
+        let next = from_bits(self.family(), to_bits(ip) + 1);
+        if next == self.gateway {
+            from_bits(self.family(), to_bits(next) + 1)
         } else {
-            from_bits(self.family(), to_bits(ip) + 1)
+            next
         }
     }
 
-    fn at(&self, offset: u128) -> IpAddr {
-        from_bits(self.family(), to_bits(self.0.network()) + offset)
+    /// Whether an address could come from both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.family() == other.family() && self.start <= other.end && other.start <= self.end
     }
 
-    /// Addresses behind the first two, without IPv4's broadcast address.
+    /// Addresses between the bounds without the gateway's. All of IPv6's do not fit the number, but for that one.
     fn capacity_bits(&self) -> u128 {
-        let host = u32::from(self.family().bits() - self.0.prefix_len());
-        let all = 1u128.checked_shl(host).map_or(u128::MAX, |n| n - 1);
-        match self.family() {
-            Family::V4 => all - 2,
-            Family::V6 => all - 1,
+        let span = to_bits(self.end) - to_bits(self.start);
+        if self.start <= self.gateway && self.gateway <= self.end {
+            span
+        } else {
+            span.saturating_add(1)
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        Self::new(self.net).is_ok_and(|whole| whole == *self)
+    }
+}
+
+impl From<PodRange> for Written {
+    fn from(range: PodRange) -> Self {
+        if range.is_whole() {
+            return Self::Whole(range.net);
+        }
+        Self::Bounded {
+            subnet: range.net,
+            start: range.start,
+            end: range.end,
+            gateway: range.gateway,
         }
     }
 }
 
-impl From<PodRange> for IpNet {
-    fn from(range: PodRange) -> Self {
-        range.0
-    }
-}
-
-impl TryFrom<IpNet> for PodRange {
+impl TryFrom<Written> for PodRange {
     type Error = RangeError;
 
-    fn try_from(net: IpNet) -> Result<Self, RangeError> {
-        Self::new(net)
+    fn try_from(written: Written) -> Result<Self, RangeError> {
+        match written {
+            Written::Whole(net) => Self::new(net),
+            Written::Bounded {
+                subnet,
+                start,
+                end,
+                gateway,
+            } => Ok(Self {
+                net: subnet,
+                start,
+                end,
+                gateway,
+            }),
+        }
     }
 }
 
 impl fmt::Display for PodRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        if self.is_whole() {
+            self.net.fmt(f)
+        } else {
+            write!(f, "{} ({} to {})", self.net, self.start, self.end)
+        }
     }
 }
 
@@ -312,12 +344,6 @@ fn from_bits(family: Family, bits: u128) -> IpAddr {
         Family::V4 => Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into(),
         Family::V6 => Ipv6Addr::from_bits(bits).into(),
     }
-}
-
-/// The 16 bytes of an IPv6 address folded into four, so that neighbours in one range stay different.
-fn fold(ip: Ipv6Addr) -> [u8; 4] {
-    let bytes = ip.octets();
-    core::array::from_fn(|i| bytes[i] ^ bytes[i + 4] ^ bytes[i + 8] ^ bytes[i + 12])
 }
 
 #[cfg(test)]
@@ -397,6 +423,41 @@ mod tests {
             "10.244.0.10"
         );
         assert_eq!(r.after("192.0.2.1".parse().unwrap()), r.first());
+    }
+
+    #[test]
+    fn bounds_and_a_gateway_of_its_own_are_kept_and_survive_a_record() {
+        let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let net: IpNet = "10.0.0.0/24".parse().unwrap();
+        let r = PodRange::bounded(net, ip("10.0.0.9"), ip("10.0.0.12"), ip("10.0.0.10")).unwrap();
+        assert_eq!(
+            (r.capacity(), r.first(), r.last()),
+            (3, ip("10.0.0.9").unwrap(), ip("10.0.0.12").unwrap())
+        );
+        assert_eq!(Some(r.after(r.first())), ip("10.0.0.11"));
+        assert_eq!(r.after(r.last()), r.first());
+        assert!(!r.offers(r.gateway()));
+        for range in [r, range("10.0.0.0/24"), range("fd00::/64")] {
+            let text = serde_json::to_string(&range).unwrap();
+            assert_eq!(
+                serde_json::from_str::<PodRange>(&text).unwrap(),
+                range,
+                "{text}"
+            );
+        }
+        let whole = serde_json::to_string(&range("10.0.0.0/24")).unwrap();
+        assert_eq!(
+            whole, r#""10.0.0.0/24""#,
+            "as in records of earlier versions"
+        );
+        assert!(matches!(
+            PodRange::bounded(net, ip("10.0.1.9"), None, None),
+            Err(RangeError::Outside(..))
+        ));
+        for (start, end) in [("10.0.0.9", "10.0.0.8"), ("10.0.0.1", "10.0.0.1")] {
+            let empty = PodRange::bounded(net, ip(start), ip(end), None);
+            assert!(matches!(empty, Err(RangeError::Empty(..))), "{start}");
+        }
     }
 
     #[test]

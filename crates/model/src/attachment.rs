@@ -6,6 +6,7 @@
 
 use crate::addr::{Mac, PodRange};
 use crate::bandwidth::Bandwidth;
+use crate::cni::{Dns, RouteConfig};
 use crate::firewall::Owner;
 use crate::name::{ContainerId, IfName, NetworkName, PodRef};
 use crate::net::VETH_PREFIX;
@@ -107,14 +108,27 @@ pub enum Mode {
     Routed,
     /// A port of this Linux bridge.
     Bridge(IfName),
+    /// Only addresses are ours: the interface is another plugin's, which asked for them.
+    Leased,
+    /// Only host ports are ours: the interface is another plugin's, and this link leads to it.
+    Chained(IfName),
 }
 
 impl Mode {
+    /// Whether the container's interface is ours.
+    #[must_use]
+    pub fn has_link(&self) -> bool {
+        match self {
+            Self::Routed | Self::Bridge(_) => true,
+            Self::Leased | Self::Chained(_) => false,
+        }
+    }
+
     /// The bridge, if there is one.
     #[must_use]
     pub fn bridge(&self) -> Option<&IfName> {
         match self {
-            Self::Routed => None,
+            Self::Routed | Self::Leased | Self::Chained(_) => None,
             Self::Bridge(bridge) => Some(bridge),
         }
     }
@@ -138,6 +152,44 @@ pub struct Standpoint {
     pub mnt: u64,
     /// Of process numbers.
     pub pid: u64,
+}
+
+/// What a configuration of type `bridge` says of one attachment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration, and they are independent of each other"
+)]
+pub struct Bridged {
+    /// The bridge has the gateways' addresses.
+    pub gateway: bool,
+    /// The pod's default route leads there.
+    pub default_gateway: bool,
+    /// Addresses of the bridge that are in the way are taken away.
+    pub force: bool,
+    /// What leaves the bridges of the node has the node's address.
+    pub masquerade: bool,
+    /// Whoever asks a host port is masqueraded towards the pod.
+    pub masquerade_all: bool,
+    /// A frame may leave by the port that it came in by.
+    pub hairpin: bool,
+    /// The bridge hears every frame.
+    pub promiscuous: bool,
+    /// The port exchanges frames with no other port of this kind.
+    pub isolated: bool,
+    /// Frames that do not carry the pod's MAC are dropped.
+    pub spoof_check: bool,
+    /// The kernel asks whether somebody else has an IPv6 address before it is used.
+    pub dad: bool,
+    /// The pod's end is left down.
+    pub down: bool,
+    /// Routes inside the pod.
+    pub routes: Vec<RouteConfig>,
+    /// What the pod's resolver is told.
+    pub dns: Dns,
+    /// The plugin that gave the addresses and gets them back; none if they are leased here.
+    pub ipam: Option<String>,
 }
 
 /// The record of an attachment. `addresses` comes first, so that it can be rewritten in place.
@@ -170,6 +222,9 @@ pub struct Attachment {
     /// Ports of the node that lead to the pod. Records of before there were any do not have the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortMap>,
+    /// What the configuration of type `bridge` says; a bridge of type `bash-cni` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridged: Option<Bridged>,
     /// When the ADD began: nanoseconds of `CLOCK_BOOTTIME`, the one clock that orders processes.
     pub born: u64,
 }
@@ -212,10 +267,59 @@ impl Attachment {
         Mac::of_gateway(self.first())
     }
 
+    /// MAC of a bridge that this attachment makes and that has no address to derive one from: as good as none other has it.
+    #[must_use]
+    pub fn made_up_mac(&self) -> Mac {
+        let born = format!("{}", self.born);
+        let key = &self.key;
+        let parts = [key.network.as_str(), key.container.as_str(), born.as_str()];
+        let [a, b, c, d, e, ..] = hash(&parts).to_be_bytes();
+        // Locally administered, and one interface's.
+        Mac([0x02, a, b, c, d, e])
+    }
+
+    /// Whether the pod's range is one of the cluster's kind: routed between nodes, never another plugin's or a bridge's of
+    /// somebody's own configuration.
+    #[must_use]
+    pub fn is_of_the_node(&self) -> bool {
+        match self.mode {
+            Mode::Routed | Mode::Bridge(_) => self.bridged.is_none(),
+            Mode::Leased | Mode::Chained(_) => false,
+        }
+    }
+
+    /// Whether its addresses are leased here, and not given by another plugin.
+    #[must_use]
+    pub fn has_leases(&self) -> bool {
+        match self.mode {
+            Mode::Routed | Mode::Bridge(_) => {
+                self.bridged.as_ref().is_none_or(|it| it.ipam.is_none())
+            }
+            Mode::Leased => true,
+            Mode::Chained(_) => false,
+        }
+    }
+
+    /// Whether anything in our table belongs to it.
+    #[must_use]
+    pub fn has_elements(&self) -> bool {
+        let masquerades = self.bridged.as_ref().is_some_and(|it| it.masquerade);
+        !self.ports.is_empty() || masquerades
+    }
+
+    /// What stands for it where an address is needed; without one, a number that is as good as its own.
     fn first(&self) -> IpAddr {
-        self.addresses
-            .first()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip)
+        let made_up = || {
+            let key = &self.key;
+            let parts = [
+                key.network.as_str(),
+                key.container.as_str(),
+                key.ifname.as_str(),
+            ];
+            let [a, b, c, d, ..] = hash(&parts).to_be_bytes();
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        };
+        self.addresses.first().map_or_else(made_up, |a| a.ip)
     }
 }
 
@@ -288,6 +392,7 @@ mod tests {
             bandwidth: Bandwidth::default(),
             pod: None,
             ports: Vec::new(),
+            bridged: None,
             born: 0,
         };
         assert_eq!(record.alias(), "mynet/c1/eth0");

@@ -3,10 +3,11 @@
 //! The same list is what `plan` decides, `host` applies, `podwired --dry-run` prints and golden tests show. A change says
 //! what it does in one line, in the words of ip(8) and nft(8). Order is the list's order.
 
+use crate::addr::Mac;
 use crate::bandwidth::Qdisc;
 use crate::firewall::{ChainRef, Element, Rule, Set, Table};
 use crate::name::IfName;
-use crate::net::{Address, Link, Neighbour, Route, Sysctl};
+use crate::net::{Address, Link, Metrics, Neighbour, Route, Sysctl};
 use crate::ports::Flows;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,22 +22,30 @@ pub enum Change {
     AddLink(Link),
     /// Brings a link up.
     SetUp(IfName),
+    /// Makes a link hear every frame.
+    SetPromiscuous(IfName),
     /// Brings a link down.
     SetDown(IfName),
     /// Removes a link, and with it what hangs on it.
     RemoveLink(IfName),
     /// Puts an address on a link; one that is there stays.
     AddAddress(Address),
+    /// Puts an address on a link that can be used once the kernel has asked there whether somebody else has it.
+    AskAddress(Address),
     /// Takes an address from a link.
     RemoveAddress(Address),
     /// Adds a route, and fails if one for the same destination is there: the second witness against a duplicate address.
     AddRoute(Route),
+    /// Adds a route that has more than its ends, and fails as the one without.
+    AddRouteWith(Route, Metrics),
     /// Adds a route or puts it in the place of another for the same destination.
     ReplaceRoute(Route),
     /// Removes a route.
     RemoveRoute(Route),
     /// Writes a permanent neighbour entry, over whatever entry was there.
     AddNeighbour(Neighbour),
+    /// Lets frames of this MAC in through a locked port of a bridge.
+    AdmitStation(Mac, IfName),
     /// Removes a neighbour entry.
     RemoveNeighbour(Neighbour),
     /// Puts a queue at the root of a link, in the place of the one that was there.
@@ -81,8 +90,12 @@ impl Change {
             Self::SetSysctl(_)
             | Self::AddLink(_)
             | Self::SetUp(_)
+            | Self::SetPromiscuous(_)
             | Self::AddAddress(_)
+            | Self::AskAddress(_)
             | Self::AddRoute(_)
+            | Self::AddRouteWith(..)
+            | Self::AdmitStation(..)
             | Self::ReplaceRoute(_)
             | Self::AddNeighbour(_)
             | Self::PutQdisc(_)
@@ -111,14 +124,18 @@ impl fmt::Display for Change {
             Self::SetSysctl(sysctl) => write!(f, "set {sysctl}"),
             Self::AddLink(link) => write!(f, "add {link}"),
             Self::SetUp(name) => write!(f, "set link {name} up"),
+            Self::SetPromiscuous(name) => write!(f, "set link {name} promisc on"),
             Self::SetDown(name) => write!(f, "set link {name} down"),
             Self::RemoveLink(name) => write!(f, "delete link {name}"),
             Self::AddAddress(address) => write!(f, "add {address}"),
+            Self::AskAddress(address) => write!(f, "add {address} after duplicate detection"),
             Self::RemoveAddress(address) => write!(f, "delete {address}"),
             Self::AddRoute(route) => write!(f, "add {route}"),
+            Self::AddRouteWith(route, metrics) => write!(f, "add {route}{metrics}"),
             Self::ReplaceRoute(route) => write!(f, "replace {route}"),
             Self::RemoveRoute(route) => write!(f, "delete {route}"),
             Self::AddNeighbour(neighbour) => write!(f, "replace {neighbour}"),
+            Self::AdmitStation(mac, dev) => write!(f, "admit station {mac} dev {dev}"),
             Self::RemoveNeighbour(neighbour) => write!(f, "delete {neighbour}"),
             Self::PutQdisc(qdisc) => write!(f, "replace {qdisc}"),
             Self::PutTable(table) => write!(f, "put {}", Listing(table)),

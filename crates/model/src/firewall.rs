@@ -113,7 +113,7 @@ pub enum Match {
     /// The incoming link's name; one that ends in `*` is a prefix.
     Iif(Is, String),
     /// The outgoing link is in a set of names.
-    OifIn(Set),
+    OifIn(Is, Set),
     /// The source address lies in the prefix.
     Source(Is, IpNet),
     /// The destination address lies in the prefix.
@@ -184,7 +184,7 @@ impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Iif(is, name) => write!(f, "iifname {is}{name:?}"),
-            Self::OifIn(set) => write!(f, "oifname @{set}"),
+            Self::OifIn(is, set) => write!(f, "oifname {is}@{set}"),
             Self::Source(is, net) => {
                 write!(
                     f,

@@ -16,6 +16,7 @@ pub mod change;
 pub mod cluster;
 pub mod cni;
 pub mod firewall;
+mod mac;
 pub mod name;
 pub mod net;
 pub mod ports;

@@ -58,6 +58,10 @@ pub struct Port {
     pub bridge: IfName,
     /// Whether a frame may leave through the port that it came in by.
     pub hairpin: bool,
+    /// Whether it exchanges no frames with other isolated ports.
+    pub isolated: bool,
+    /// Whether only frames of known stations come in.
+    pub locked: bool,
 }
 
 impl fmt::Display for Link {
@@ -72,9 +76,11 @@ impl fmt::Display for Link {
                 if let Some(port) = port {
                     write!(
                         f,
-                        " master {}{}",
+                        " master {}{}{}{}",
                         port.bridge,
-                        if port.hairpin { " hairpin on" } else { "" }
+                        if port.hairpin { " hairpin on" } else { "" },
+                        if port.isolated { " isolated on" } else { "" },
+                        if port.locked { " locked on" } else { "" }
                     )?;
                 }
                 write!(
@@ -111,6 +117,39 @@ pub struct Route {
     pub target: Target,
     /// The source address that the node itself takes.
     pub src: Option<IpAddr>,
+}
+
+/// What a route has besides its ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Metrics {
+    /// Largest packet in bytes.
+    pub mtu: Option<u32>,
+    /// Largest segment of TCP that is offered, in bytes.
+    pub advmss: Option<u32>,
+    /// Its metric.
+    pub priority: Option<u32>,
+    /// Its table, if it is not the main one.
+    pub table: Option<u32>,
+    /// Its scope, if it is not that of all.
+    pub scope: Option<u8>,
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = self.scope.map(u32::from);
+        for (word, value) in [
+            ("mtu", self.mtu),
+            ("advmss", self.advmss),
+            ("metric", self.priority),
+            ("table", self.table),
+            ("scope", scope),
+        ] {
+            if let Some(value) = value {
+                write!(f, " {word} {value}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a route does.

@@ -114,7 +114,9 @@ impl Span {
             IpAddr::V4(v4) => u128::from(v4.to_bits()),
             IpAddr::V6(v6) => v6.to_bits(),
         };
-        let behind = number(self.last) - number(self.first);
+        let gateway = self.range.gateway();
+        let within = self.first <= gateway && gateway <= self.last;
+        let behind = number(self.last) - number(self.first) - u128::from(within);
         u64::try_from(behind).map_or(u64::MAX, |n| n.saturating_add(1))
     }
 

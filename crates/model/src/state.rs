@@ -43,6 +43,8 @@ pub struct HostState {
     pub peopled: BTreeSet<PodRange>,
     /// Bridges that attachments on this node are ports of.
     pub bridges: BTreeSet<IfName>,
+    /// Ranges of pods on bridges that are not the cluster's.
+    pub shared: BTreeSet<IpNet>,
     /// Attachments on this node that have host ports.
     pub publishing: Vec<Attachment>,
 }

@@ -31,6 +31,10 @@ pub fn after(mut have: HostState, changes: &[Change]) -> Option<HostState> {
             }
             Change::WriteConflist(text) => have.conflist = Some(text.clone()),
             Change::AddLink(_)
+            | Change::SetPromiscuous(_)
+            | Change::AskAddress(_)
+            | Change::AddRouteWith(..)
+            | Change::AdmitStation(..)
             | Change::SetUp(_)
             | Change::SetDown(_)
             | Change::RemoveLink(_)

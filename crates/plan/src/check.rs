@@ -22,6 +22,9 @@ pub fn differences(
     node: Option<&End>,
     pod: Option<&End>,
 ) -> Vec<String> {
+    if !attachment.mode.has_link() {
+        return Vec::new();
+    }
     let mut found = node_differences(attachment, node_end, node);
     found.extend(pod_differences(attachment, node_end, pod));
     found
@@ -34,6 +37,9 @@ pub fn node_differences(
     node_end: &IfName,
     node: Option<&End>,
 ) -> Vec<String> {
+    if !attachment.mode.has_link() {
+        return Vec::new();
+    }
     let Some(end) = node else {
         return vec![format!("link {node_end} is gone from the node")];
     };
@@ -87,12 +93,19 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
         Change::SetUp(dev) => {
             (dev == name && !end.up).then(|| format!("{name} is down in {place}"))
         }
-        Change::AddAddress(address) => missing(
+        Change::AddAddress(address) | Change::AskAddress(address) => missing(
             address.dev == *name && !end.addresses.contains(&address.net),
             address,
         ),
         Change::AddRoute(route) => missing(
             leads(&route.target) == Some(name) && !end.routes.contains(route),
+            route,
+        ),
+        // A route of another table is not looked for.
+        Change::AddRouteWith(route, metrics) => missing(
+            leads(&route.target) == Some(name)
+                && metrics.table.is_none()
+                && !end.routes.contains(route),
             route,
         ),
         Change::AddNeighbour(neighbour) => {
@@ -101,6 +114,8 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
         }
         // Sysctls of the pod are a matter of its birth, queues are compared in `bandwidth`; nothing else is part of an attachment's plan.
         Change::SetSysctl(_)
+        | Change::SetPromiscuous(_)
+        | Change::AdmitStation(..)
         | Change::SetDown(_)
         | Change::RemoveLink(_)
         | Change::RemoveAddress(_)

@@ -4,8 +4,14 @@
 //! only known by taking it: the caller tries what is named here and asks again. When many in a row were taken, it lists
 //! what is taken once and asks [`free`].
 
+use crate::wire;
 use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::net::IpAddr;
+use model::addr::PodRange;
+use model::attachment::{Mode, PodAddress};
+use model::cni::IpConfig;
 use model::span::Span;
 
 /// The address to try after `last`, or the first one.
@@ -26,6 +32,101 @@ pub fn free(span: &Span, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> Opti
         }
     }
     Some(ip)
+}
+
+/// An address was asked for that cannot be given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unmet {
+    /// No range has it.
+    #[error("address {0} is asked for, and no range offers it")]
+    Nowhere(IpAddr),
+    /// It is a gateway's.
+    #[error("address {0} is asked for, and it is the gateway of {1}")]
+    Gateway(IpAddr, PodRange),
+    /// The only sets that have it have another one to give.
+    #[error("address {0} is asked for, and {1} gives one address, which is to be {2}")]
+    Second(IpAddr, PodRange, IpAddr),
+}
+
+/// Which of the sets is to give which of the addresses that are asked for.
+///
+/// # Errors
+/// The first address that none can give.
+pub fn wishes(sets: &[Vec<PodRange>], asked: &[IpAddr]) -> Result<Vec<Option<PodAddress>>, Unmet> {
+    let mut wishes: Vec<Option<PodAddress>> = vec![None; sets.len()];
+    for &ip in asked {
+        let mut unmet = Unmet::Nowhere(ip);
+        let mut met = false;
+        for (set, wish) in sets.iter().zip(&mut wishes) {
+            let Some(range) = set.iter().find(|range| range.net().contains(&ip)) else {
+                continue;
+            };
+            let offering = set.iter().find(|range| range.offers(ip));
+            match (offering, wish.as_ref()) {
+                (Some(range), None) => {
+                    *wish = Some(PodAddress { ip, range: *range });
+                    met = true;
+                    break;
+                }
+                (Some(_), Some(other)) => unmet = Unmet::Second(ip, *range, other.ip),
+                (None, _) if range.gateway() == ip => unmet = Unmet::Gateway(ip, *range),
+                (None, _) => {}
+            }
+        }
+        if !met {
+            return Err(unmet);
+        }
+    }
+    Ok(wishes)
+}
+
+/// Whether these addresses are what is asked for: one of each set, in order, and those that must be.
+#[must_use]
+pub fn fits(addresses: &[PodAddress], sets: &[Vec<PodRange>], asked: &[IpAddr]) -> bool {
+    let pairs = || addresses.iter().zip(sets);
+    let offered = |(address, set): (&PodAddress, &Vec<PodRange>)| {
+        set.iter()
+            .any(|range| *range == address.range && range.offers(address.ip))
+    };
+    let has = |ip: &IpAddr| addresses.iter().any(|address| address.ip == *ip);
+    addresses.len() == sets.len() && pairs().all(offered) && asked.iter().all(has)
+}
+
+/// The addresses in the words of a result that knows no interfaces.
+#[must_use]
+pub fn told(addresses: &[PodAddress]) -> Vec<IpConfig> {
+    let tell = |address: &PodAddress| IpConfig {
+        address: wire::inside_net(&Mode::Leased, address),
+        gateway: Some(address.range.gateway()),
+        interface: None,
+    };
+    addresses.iter().map(tell).collect()
+}
+
+/// The first address after `last` in ranges that count as one, and its range; none if all are in `taken`.
+#[must_use]
+pub fn free_in(
+    set: &[PodRange],
+    last: Option<IpAddr>,
+    taken: &BTreeSet<IpAddr>,
+) -> Option<(IpAddr, PodRange)> {
+    let at = last.and_then(|ip| set.iter().position(|range| range.offers(ip)));
+    let (before, from) = set.split_at(at.unwrap_or_default());
+    let first = from.first()?;
+    let rest = |range: &PodRange, after: Option<IpAddr>| {
+        let ip = free(&Span::whole(*range), after, taken)?;
+        // Round the corner is not yet the turn.
+        let goes_on = after.is_none_or(|after| after < ip);
+        goes_on.then_some((ip, *range))
+    };
+    rest(first, last.filter(|ip| first.offers(*ip)))
+        .or_else(|| {
+            from.iter()
+                .skip(1)
+                .chain(before)
+                .find_map(|range| rest(range, None))
+        })
+        .or_else(|| rest(first, None))
 }
 
 #[cfg(test)]
@@ -52,6 +153,23 @@ mod tests {
         let taken: BTreeSet<_> = (2..=6).map(|i| IpAddr::from([10, 0, 0, i])).collect();
         assert_eq!(free(&r, None, &taken), None);
         assert_eq!(free(&r, Some(IpAddr::from([192, 0, 2, 1])), &taken), None);
+    }
+
+    #[test]
+    fn ranges_that_count_as_one_are_walked_one_behind_the_other() {
+        let set = ["10.0.0.0/30", "10.0.1.0/29"].map(|text| PodRange::parse(text).unwrap());
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut taken: BTreeSet<IpAddr> = BTreeSet::new();
+        let given = |last: Option<&str>, taken: &BTreeSet<IpAddr>| {
+            free_in(&set, last.map(ip), taken).map(|(ip, _)| ip)
+        };
+        assert_eq!(given(None, &taken), Some(ip("10.0.0.2")));
+        assert_eq!(given(Some("10.0.0.2"), &taken), Some(ip("10.0.1.2")));
+        assert_eq!(given(Some("10.0.1.6"), &taken), Some(ip("10.0.0.2")));
+        taken.extend((2..=6).map(|i| IpAddr::from([10, 0, 1, i])));
+        assert_eq!(given(Some("10.0.0.2"), &taken), Some(ip("10.0.0.2")));
+        taken.insert(ip("10.0.0.2"));
+        assert_eq!(given(Some("10.0.1.3"), &taken), None);
     }
 
     proptest! {

@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod after;
 pub mod bandwidth;
+pub mod bridge;
 pub mod check;
 pub mod conflist;
 pub mod diff;

@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use ipnet::IpNet;
 use model::addr::Family;
-use model::cni::{CniResult, Interface, IpConfig};
+use model::cni::{CniResult, Dns, Interface, IpConfig};
 use model::name::IfName;
 
 /// What ADD answers for the network namespace `netns`, in which `lo` has these addresses.
@@ -27,6 +27,7 @@ pub fn answer<'a>(
         .map(|net| IpConfig {
             address: *net,
             gateway: None,
+            interface: Some(0),
         })
         .collect();
     CniResult {
@@ -38,5 +39,6 @@ pub fn answer<'a>(
         }],
         ips,
         routes: Vec::new(),
+        dns: Dns::default(),
     }
 }

@@ -84,24 +84,45 @@ fn masquerade() -> Vec<Rule> {
             "pods that leave the cluster",
         )
     };
-    let local = Set::Local(Family::V4);
-    let back = vec![
-        Match::OifIn(Set::Bridges),
-        Match::SourceIn(Is::In, local),
-        Match::DestinationIn(Is::In, local),
-        Match::Dnat,
-    ];
+    let back = |ranges| {
+        let matches = vec![
+            Match::OifIn(Is::In, Set::Bridges),
+            Match::SourceIn(Is::In, ranges),
+            Match::DestinationIn(Is::In, ranges),
+            Match::Dnat,
+        ];
+        let why = "a Service's answer must come back through the node";
+        rule(matches, Verdict::Masquerade, why)
+    };
     let mut rules = vec![
         outside(Family::V4, "224.0.0.0/4"),
         outside(Family::V6, "ff00::/8"),
-        rule(
-            back,
-            Verdict::Masquerade,
-            "a Service's answer must come back through the node",
-        ),
+        back(Set::Local(Family::V4)),
+        back(Set::Shared(Family::V4)),
+        back(Set::Shared(Family::V6)),
     ];
+    rules.extend(bridged());
     rules.extend(ports::masquerade());
     rules
+}
+
+/// Pods of somebody's own bridges: among the bridges of the node they keep their address, elsewhere nobody knows it.
+fn bridged() -> [Rule; 2] {
+    let outside = |family, multicast| {
+        rule(
+            vec![
+                Match::SourceIn(Is::In, Set::Masqueraded(family)),
+                Match::Destination(Is::NotIn, net(multicast)),
+                Match::OifIn(Is::NotIn, Set::Bridges),
+            ],
+            Verdict::Masquerade,
+            "pods that leave their bridge",
+        )
+    };
+    [
+        outside(Family::V4, "224.0.0.0/4"),
+        outside(Family::V6, "ff00::/8"),
+    ]
 }
 
 fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {

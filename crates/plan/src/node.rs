@@ -304,6 +304,9 @@ fn elements(
     for bridge in &have.bridges {
         put(Set::Bridges, Element::Interface(bridge.clone()));
     }
+    for net in diff::outermost(have.shared.iter().copied()) {
+        put(Set::Shared(Family::of(net.addr())), Element::Net(net));
+    }
     for (set, element) in ports::services(have) {
         put(set, element);
     }

@@ -7,6 +7,7 @@
 use crate::{diff, foreign, masquerade, ports};
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use ipnet::IpNet;
 use model::addr::Family;
@@ -20,6 +21,19 @@ use model::state::HostState;
 
 /// The sysctl that lets IPv4 through.
 pub const IP_FORWARD: &str = "ipv4/ip_forward";
+
+/// The sysctl that lets IPv6 through.
+pub const IPV6_FORWARD: &str = "ipv6/conf/all/forwarding";
+
+/// The sysctls of forwarding that matter to this network.
+#[must_use]
+pub fn forwarding(conf: &NetConf) -> Vec<&'static str> {
+    let has_ipv6 = conf.ranges.iter().any(|range| range.family() == Family::V6);
+    let mut keys = Vec::new();
+    keys.extend(conf.alone.then_some(IP_FORWARD));
+    keys.extend((conf.alone && has_ipv6).then_some(IPV6_FORWARD));
+    keys
+}
 
 /// Who puts the node in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,20 +54,30 @@ pub fn mark(conf: &NetConf, by: By) -> u64 {
 }
 
 /// Changes that put the node in order for this network; none if it is. Of `have` the table, the foreign chains, the
-/// attachments with host ports and [`IP_FORWARD`] are read.
+/// attachments with host ports, the sysctls of [`forwarding`] and each link's `accept_ra` are read.
 #[must_use]
 pub fn order(conf: &NetConf, by: By, have: &HostState) -> Vec<Change> {
     let mut changes = Vec::new();
-    if conf.alone
-        && have
-            .sysctls
-            .get(IP_FORWARD)
-            .is_some_and(|value| value == "0")
-    {
-        changes.push(Change::SetSysctl(Sysctl {
-            key: IP_FORWARD.into(),
-            value: "1".into(),
-        }));
+    let set = |key: &str, value: &str| {
+        Change::SetSysctl(Sysctl {
+            key: key.into(),
+            value: value.into(),
+        })
+    };
+    for key in forwarding(conf) {
+        if have.sysctls.get(key).is_none_or(|value| value != "0") {
+            continue;
+        }
+        // A node that forwards IPv6 would stop to hear its own router.
+        let hears =
+            |(key, value): &(&String, &String)| key.ends_with("/accept_ra") && *value == "1";
+        let hearing = have.sysctls.iter().filter(hears);
+        changes.extend(
+            hearing
+                .filter(|_| key == IPV6_FORWARD)
+                .map(|(key, _)| set(key, "2")),
+        );
+        changes.push(set(key, "1"));
     }
     let held = have
         .table
@@ -91,19 +115,29 @@ fn wanted(conf: &NetConf, by: By) -> Elements {
         By::Alone => conf.prefixes.as_slice(),
         By::BesideAgent => &[],
     };
-    for net in prefixes.iter().copied().chain(ranges.clone()) {
+    let own = ranges.clone().filter(|_| conf.bridged.is_none());
+    for net in prefixes.iter().copied().chain(own) {
         elements
             .entry(Set::Pods(Family::of(net.addr())))
             .or_default()
             .insert(Element::Net(net));
     }
-    for net in ranges {
+    // A bridge of somebody's own is asked to masquerade pod by pod.
+    for net in ranges.filter(|_| conf.bridged.is_none()) {
         elements
             .entry(Set::Local(Family::of(net.addr())))
             .or_default()
             .insert(Element::Net(net));
     }
-    if let Mode::Bridge(bridge) = &conf.mode {
+    // Pods on one wire answer each other directly; what was led from one to the other must come back through the node.
+    let shared = conf.ranges.iter().filter(|_| conf.bridged.is_some());
+    for net in shared.map(|range| range.net()) {
+        elements
+            .entry(Set::Shared(Family::of(net.addr())))
+            .or_default()
+            .insert(Element::Net(net));
+    }
+    if let Mode::Bridge(bridge) | Mode::Chained(bridge) = &conf.mode {
         elements
             .entry(Set::Bridges)
             .or_default()

@@ -4,27 +4,23 @@
 //! node, and not for the addresses of Services that stand on one of its links: an ingress on 443 must not take the API
 //! server's. Every element names its owner, so that nobody's DEL removes what is another's.
 
+mod lead;
+
+pub(crate) use lead::{chains, guard, masquerade};
+
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use ipnet::IpNet;
 use model::addr::{Family, host_prefix};
 use model::attachment::{Attachment, Key, Mode};
 use model::change::Change;
-use model::firewall::{
-    Chain, Element, Elements, Hook, Is, Match, Owner, Place, Published, Rule, Set, Verdict,
-};
+use model::firewall::{Element, Elements, Owner, Place, Published, Set};
 use model::name::IfName;
 use model::net::Sysctl;
 use model::ports::{Flows, PortMap, Protocol};
 use model::state::HostState;
-
-/// Behind kube-proxy, whose chains stand at the priority of destination translation itself (`NF_IP_PRI_NAT_DST`, -100): a
-/// host port must not take what a Service was given (CVE-2019-9946).
-const BEHIND_SERVICES: i32 = -90;
 
 /// Links that hold the addresses of Services: kube-proxy's in mode IPVS, and the DNS server of the node.
 const SERVICE_LINKS: [&str; 2] = ["kube-ipvs0", "nodelocaldns"];
@@ -42,6 +38,22 @@ pub fn elements(attachment: &Attachment) -> Elements {
     for address in &attachment.addresses {
         let family = Family::of(address.ip);
         let mut put = |set, element| elements.entry(set).or_default().insert(element);
+        if attachment.bridged.as_ref().is_some_and(|it| it.masquerade) {
+            put(
+                Set::Masqueraded(family),
+                Element::Pod(address.ip, owner.clone()),
+            );
+        }
+        let all = attachment
+            .bridged
+            .as_ref()
+            .is_some_and(|it| it.masquerade_all);
+        if all && attachment.ports.iter().any(|map| map.serves(family)) {
+            put(
+                Set::MasqueradedTo(family),
+                Element::Pod(address.ip, owner.clone()),
+            );
+        }
         for map in attachment.ports.iter().filter(|map| map.serves(family)) {
             let set = match map.at() {
                 Some(_) => Set::PortsAt(family),
@@ -166,7 +178,9 @@ fn taken(stands: &Element) -> Taken {
             };
             format!("host port {map}")
         }
-        Element::Net(_) | Element::Interface(_) | Element::Pair(..) => format!("element {stands}"),
+        Element::Net(_) | Element::Interface(_) | Element::Pair(..) | Element::Pod(..) => {
+            format!("element {stands}")
+        }
     };
     let holder = stands.owner().cloned();
     Taken {
@@ -248,6 +262,8 @@ pub fn localnet(attachment: &Attachment, node_end: &IfName) -> Option<Sysctl> {
         Mode::Routed => node_end,
         // Packets leave through the bridge; its ports have no IP of their own.
         Mode::Bridge(bridge) => bridge,
+        Mode::Chained(way) => way,
+        Mode::Leased => return None,
     };
     (has && asks).then(|| Sysctl {
         key: format!("ipv4/conf/{dev}/route_localnet"),
@@ -288,90 +304,4 @@ pub(crate) fn services(have: &HostState) -> impl Iterator<Item = (Set, Element)>
         let ip = address.net.addr();
         (Set::Services(Family::of(ip)), Element::Net(host_prefix(ip)))
     })
-}
-
-/// The chains that lead packets to pods: those that come in, and the node's own.
-pub(crate) fn chains() -> [Chain; 2] {
-    let chain = |name, hook| Chain {
-        name,
-        nat: true,
-        hook,
-        priority: BEHIND_SERVICES,
-        rules: lead(),
-    };
-    [
-        chain("ports", Hook::Prerouting),
-        chain("ports_output", Hook::Output),
-    ]
-}
-
-fn lead() -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for family in [Family::V4, Family::V6] {
-        let mut to_us = vec![Match::ToThisNode];
-        if family == Family::V6 {
-            // Nothing from ::1 leaves the loopback: whoever tries localhost over IPv6 first must be refused at once, so
-            // that he goes on to IPv4.
-            to_us.push(Match::Destination(Is::NotIn, net("::1/128")));
-        }
-        to_us.push(Match::DestinationIn(Is::NotIn, Set::Services(family)));
-        for (map, comment) in [
-            (Set::PortsAt(family), "host ports at one address"),
-            (Set::Ports(family), "host ports at every address"),
-        ] {
-            rules.push(rule(to_us.clone(), Verdict::Dnat(map), comment));
-        }
-    }
-    rules
-}
-
-/// What must be masqueraded so that the answer comes back through the node.
-pub(crate) fn masquerade() -> Vec<Rule> {
-    let itself = |family| {
-        rule(
-            vec![Match::PairIn(Set::Hairpin(family))],
-            Verdict::Masquerade,
-            "a pod that asks its own host port",
-        )
-    };
-    let from_loopback = vec![
-        Match::Source(Is::In, net("127.0.0.0/8")),
-        Match::DestinationIn(Is::In, Set::Local(Family::V4)),
-        Match::Dnat,
-    ];
-    vec![
-        itself(Family::V4),
-        itself(Family::V6),
-        rule(
-            from_loopback,
-            Verdict::Masquerade,
-            "a host port at 127.0.0.1",
-        ),
-    ]
-}
-
-/// What must stand wherever `route_localnet` is set: without it the pod reaches what listens on the node's loopback only
-/// (the class of CVE-2020-8558).
-pub(crate) fn guard() -> Rule {
-    rule(
-        vec![
-            Match::Iif(Is::NotIn, "lo".into()),
-            Match::Destination(Is::In, net("127.0.0.0/8")),
-        ],
-        Verdict::Drop,
-        "the node's loopback is the node's",
-    )
-}
-
-fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
-    Rule {
-        matches,
-        verdict,
-        comment: comment.to_string(),
-    }
-}
-
-/// Only called with the literals above.
-fn net(text: &str) -> IpNet {
-    text.parse().unwrap_or_default()
 }

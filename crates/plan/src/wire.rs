@@ -4,7 +4,7 @@
 //! neighbour entry on the node. Mode `bridge`: a port of a Linux bridge that has the gateway's address. Everything is a
 //! function of the attachment's record, so ADD, CHECK and DEL cannot disagree about it.
 
-use crate::bandwidth;
+use crate::{bandwidth, bridge};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use model::addr::{Family, Mac, host_prefix};
 use model::attachment::{Attachment, Mode, PodAddress};
 use model::change::Change;
-use model::cni::{CniResult, Interface, IpConfig, RouteConfig};
+use model::cni::{CniResult, Interface, IpConfig};
 use model::name::IfName;
 use model::net::{Address, Link, LinkKind, Neighbour, Peer, Port, Route, Sysctl, Target};
 
@@ -23,7 +23,7 @@ const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// What ADD does, in the order in which it is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wiring {
     /// On the node: what the link needs, and the link itself, with its peer already inside the pod.
     pub node: Vec<Change>,
@@ -60,24 +60,26 @@ pub enum Bridge {
 /// How the pod of this record is wired; `node_end` is the host interface's name.
 #[must_use]
 pub fn wire(attachment: &Attachment, node_end: &IfName, ground: Ground) -> Wiring {
-    let mut wiring = Wiring {
-        node: Vec::new(),
-        pod: inside(attachment),
-        ways: Vec::new(),
-    };
+    let mut wiring = Wiring::default();
     let port = match &attachment.mode {
+        // The interface is another's.
+        Mode::Leased | Mode::Chained(_) => return wiring,
         Mode::Routed => {
             routed(attachment, node_end, &mut wiring);
             None
         }
         Mode::Bridge(bridge) => {
             bridged(attachment, bridge, ground.bridge, &mut wiring);
+            let own = attachment.bridged.as_ref();
             Some(Port {
                 bridge: bridge.clone(),
-                hairpin: ground.bridge_nf,
+                hairpin: ground.bridge_nf || own.is_some_and(|it| it.hairpin),
+                isolated: own.is_some_and(|it| it.isolated),
+                locked: own.is_some_and(|it| it.spoof_check),
             })
         }
     };
+    wiring.pod = inside(attachment);
     let peer = Peer {
         name: attachment.key.ifname.clone(),
         mac: attachment.pod_mac(),
@@ -94,6 +96,10 @@ pub fn wire(attachment: &Attachment, node_end: &IfName, ground: Ground) -> Wirin
     });
     wiring.node.push(link);
     wiring.node.extend(bandwidth::node(attachment, node_end));
+    if attachment.bridged.as_ref().is_some_and(|it| it.spoof_check) {
+        let admit = Change::AdmitStation(attachment.pod_mac(), node_end.clone());
+        wiring.node.push(admit);
+    }
     // A link's sysctls appear with the link.
     wiring
         .node
@@ -101,14 +107,18 @@ pub fn wire(attachment: &Attachment, node_end: &IfName, ground: Ground) -> Wirin
     wiring
 }
 
-/// The MAC that we give a bridge; none while the attachment has no address.
+/// The MAC that we give a bridge; none while the attachment has no address. A bridge without an address is perhaps one with
+/// other machines' of the same name.
 #[must_use]
 pub fn bridge_mac(attachment: &Attachment) -> Option<Mac> {
+    if attachment.bridged.as_ref().is_some_and(|it| !it.gateway) {
+        return Some(attachment.made_up_mac());
+    }
     let first = attachment.addresses.first();
     first.map(|address| Mac::of_gateway(address.range.gateway()))
 }
 
-/// What the runtime is told. The pod's own interface comes first, and every address is its. A bridge may have been there
+/// What the runtime is told. The pod's own interface comes first, of a bridge of somebody's own last, and every address is its. A bridge may have been there
 /// before with a MAC of its own, hence `bridge` is the one that was found.
 #[must_use]
 pub fn answer(attachment: &Attachment, node_end: &IfName, bridge: Option<Mac>) -> CniResult {
@@ -129,18 +139,27 @@ pub fn answer(attachment: &Attachment, node_end: &IfName, bridge: Option<Mac>) -
     if let (Mode::Bridge(name), Some(mac)) = (&attachment.mode, bridge) {
         interfaces.push(interface(name, mac, None));
     }
+    if attachment.bridged.is_some() {
+        // Readers of the reference plugin's results look for them in its order.
+        interfaces.reverse();
+    }
+    let place = interfaces
+        .iter()
+        .position(|interface| interface.sandbox.is_some());
     let ips = attachment.addresses.iter().map(|a| IpConfig {
         address: inside_net(&attachment.mode, a),
         gateway: Some(gateway(&attachment.mode, a)),
-    });
-    let routes = attachment.addresses.iter().map(|a| RouteConfig {
-        dst: Family::of(a.ip).everything(),
-        gw: gateway(&attachment.mode, a),
+        interface: place,
     });
     CniResult {
         interfaces,
         ips: ips.collect(),
-        routes: routes.collect(),
+        routes: bridge::told(attachment),
+        dns: attachment
+            .bridged
+            .as_ref()
+            .map(|it| it.dns.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -148,7 +167,7 @@ pub fn answer(attachment: &Attachment, node_end: &IfName, bridge: Option<Mac>) -
 #[must_use]
 pub fn gateway(mode: &Mode, address: &PodAddress) -> IpAddr {
     match (mode, Family::of(address.ip)) {
-        (Mode::Bridge(_), _) => address.range.gateway(),
+        (Mode::Bridge(_) | Mode::Leased | Mode::Chained(_), _) => address.range.gateway(),
         (Mode::Routed, Family::V4) => GATEWAY_V4,
         (Mode::Routed, Family::V6) => GATEWAY_V6,
     }
@@ -159,7 +178,9 @@ pub fn gateway(mode: &Mode, address: &PodAddress) -> IpAddr {
 pub fn inside_net(mode: &Mode, address: &PodAddress) -> IpNet {
     match mode {
         Mode::Routed => host_prefix(address.ip),
-        Mode::Bridge(_) => within(address.ip, address.range.net()),
+        Mode::Bridge(_) | Mode::Leased | Mode::Chained(_) => {
+            within(address.ip, address.range.net())
+        }
     }
 }
 
@@ -200,13 +221,14 @@ fn bridged(attachment: &Attachment, bridge: &IfName, found: Bridge, wiring: &mut
     if !matches!(found, Bridge::Standing { up: true, .. }) {
         wiring.node.push(Change::SetUp(bridge.clone()));
     }
-    for PodAddress { range, .. } in &attachment.addresses {
-        let net = within(range.gateway(), range.net());
-        wiring.node.push(Change::AddAddress(Address {
-            net,
-            dev: bridge.clone(),
-        }));
+    if attachment.bridged.as_ref().is_some_and(|it| it.promiscuous) {
+        wiring.node.push(Change::SetPromiscuous(bridge.clone()));
     }
+    let gateways = bridge::gateways(attachment).into_iter();
+    wiring.node.extend(gateways.map(|net| {
+        let dev = bridge.clone();
+        Change::AddAddress(Address { net, dev })
+    }));
 }
 
 /// Those of the node's side.
@@ -217,6 +239,7 @@ fn sysctls(attachment: &Attachment, node_end: &IfName, found: Bridge) -> Vec<Cha
             vec![ipv6(node_end, "disable_ipv6"), deaf(node_end)]
         }
         Mode::Routed => vec![deaf(node_end)],
+        Mode::Leased | Mode::Chained(_) => Vec::new(),
         // Somebody else's bridge may be where the node hears its own router.
         Mode::Bridge(_) if matches!(found, Bridge::Standing { ours: false, .. }) => Vec::new(),
         // A port's packets are the bridge's.
@@ -233,14 +256,26 @@ fn inside(attachment: &Attachment) -> Vec<Change> {
         changes.push(ipv6(dev, "disable_ipv6"));
     }
     changes.extend(bandwidth::pod(attachment));
-    changes.push(Change::SetUp(dev.clone()));
+    let own = attachment.bridged.as_ref();
+    let asks = own.is_some_and(|it| it.dad);
+    if asks && has_ipv6(attachment) {
+        changes.extend(["enhanced_dad", "accept_dad"].map(|switch| on(dev, switch)));
+    }
+    if !own.is_some_and(|it| it.down) {
+        changes.push(Change::SetUp(dev.clone()));
+    }
     for address in &attachment.addresses {
         let via = gateway(&attachment.mode, address);
         let net = inside_net(&attachment.mode, address);
-        changes.push(Change::AddAddress(Address {
+        let address_of = Address {
             net,
             dev: dev.clone(),
-        }));
+        };
+        changes.push(if asks && net.addr().is_ipv6() {
+            Change::AskAddress(address_of)
+        } else {
+            Change::AddAddress(address_of)
+        });
         if attachment.mode == Mode::Routed {
             let mac = attachment.host_mac();
             changes.push(Change::AddNeighbour(Neighbour {
@@ -249,11 +284,17 @@ fn inside(attachment: &Attachment) -> Vec<Change> {
                 dev: dev.clone(),
             }));
         }
-        changes.push(Change::AddRoute(Route {
-            dst: Family::of(address.ip).everything(),
-            target: Target::Via(via, dev.clone()),
-            src: None,
-        }));
+        if own.is_none() {
+            changes.push(Change::AddRoute(Route {
+                dst: Family::of(address.ip).everything(),
+                target: Target::Via(via, dev.clone()),
+                src: None,
+            }));
+        }
+    }
+    if own.is_some() {
+        let routes = bridge::told(attachment).into_iter();
+        changes.extend(routes.map(|route| bridge::within_pod(attachment, &route)));
     }
     changes
 }
@@ -277,7 +318,15 @@ fn ipv6(dev: &IfName, switch: &str) -> Change {
     })
 }
 
-fn within(ip: IpAddr, range: IpNet) -> IpNet {
+fn on(dev: &IfName, switch: &str) -> Change {
+    let key = format!("ipv6/conf/{dev}/{switch}");
+    Change::SetSysctl(Sysctl {
+        key,
+        value: "1".into(),
+    })
+}
+
+pub(crate) fn within(ip: IpAddr, range: IpNet) -> IpNet {
     // The length comes from a prefix of the same family, so it fits.
     IpNet::new(ip, range.prefix_len()).unwrap_or_else(|_| host_prefix(ip))
 }

@@ -68,6 +68,10 @@ fn step(change: &Change, have: &mut HostState) {
         Change::ForgetFlows(_) => {}
         Change::WriteConflist(text) => have.conflist = Some(text.clone()),
         Change::AddLink(_)
+        | Change::SetPromiscuous(_)
+        | Change::AskAddress(_)
+        | Change::AddRouteWith(..)
+        | Change::AdmitStation(..)
         | Change::SetUp(_)
         | Change::SetDown(_)
         | Change::AddRoute(_)
@@ -139,7 +143,8 @@ fn no_overlap(elements: &Elements) {
                     );
                     one_place(element, held);
                 }
-                (SetKind::Pairs(family), Element::Pair(ip, _)) => {
+                (SetKind::Pairs(family), Element::Pair(ip, _))
+                | (SetKind::Pods(family), Element::Pod(ip, _)) => {
                     assert_eq!(Family::of(*ip), family);
                     one_place(element, held);
                 }

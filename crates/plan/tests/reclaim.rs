@@ -48,6 +48,7 @@ fn record(container: &str, pod: &str) -> Attachment {
             uid: String::new(),
         }),
         ports: Vec::new(),
+        bridged: None,
         born: 1,
     }
 }

@@ -66,6 +66,10 @@ fn owner(change: &Change) -> Option<Owner> {
         }
         Change::SetSysctl(_)
         | Change::AddLink(_)
+        | Change::SetPromiscuous(_)
+        | Change::AskAddress(_)
+        | Change::AddRouteWith(..)
+        | Change::AdmitStation(..)
         | Change::SetUp(_)
         | Change::SetDown(_)
         | Change::RemoveLink(_)

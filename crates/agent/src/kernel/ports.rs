@@ -37,7 +37,7 @@ pub(super) fn settled(
             })
         });
     }
-    Ok((!attachment.ports.is_empty()).then_some(attachment))
+    Ok(attachment.has_elements().then_some(attachment))
 }
 
 /// As [`super::apart::apply`], without host ports of attachments that somebody works on.

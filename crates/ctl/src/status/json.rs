@@ -17,7 +17,7 @@ pub(crate) fn json(view: &View) -> String {
 }
 
 fn network(network: &Network) -> Value {
-    let range = |(range, used): &(model::addr::PodRange, u64)| json!({ "range": range, "used": used, "total": range.capacity() });
+    let range = |(range, used): &(model::addr::PodRange, u64)| json!({ "range": range.to_string(), "used": used, "total": range.capacity() });
     json!({
         "name": network.name,
         "ranges": network.ranges.iter().map(range).collect::<Vec<Value>>(),

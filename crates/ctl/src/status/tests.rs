@@ -39,6 +39,7 @@ fn attachment(container: &str, pod: Option<&str>, addresses: &[(&str, &str)]) ->
             uid: String::new(),
         }),
         ports: Vec::new(),
+        bridged: None,
         born: 1,
     }
 }

@@ -79,12 +79,12 @@ impl Program {
                 self.meta(NFT_META_IIFNAME);
                 self.compare(*is, &interface(name));
             }
-            Match::OifIn(set) => {
+            Match::OifIn(is, set) => {
                 if set.kind() != SetKind::Interfaces {
                     return None;
                 }
                 self.meta(NFT_META_OIFNAME);
-                self.lookup(Is::In, *set);
+                self.lookup(*is, *set);
             }
             Match::Source(is, net) => self.prefix(*is, *net, source)?,
             Match::Destination(is, net) => self.prefix(*is, *net, destination)?,
@@ -123,7 +123,8 @@ impl Program {
             SetKind::Prefixes(_)
             | SetKind::Addresses(_)
             | SetKind::Interfaces
-            | SetKind::Pairs(_) => return None,
+            | SetKind::Pairs(_)
+            | SetKind::Pods(_) => return None,
         };
         let address = destination(family);
         let behind = NFT_REG32_00 + u32::from(address.bytes) / 4;
@@ -171,7 +172,9 @@ impl Program {
     }
 
     fn member(&mut self, is: Is, set: Set, field: fn(Family) -> Field) -> Option<()> {
-        let (SetKind::Prefixes(family) | SetKind::Addresses(family)) = set.kind() else {
+        let (SetKind::Prefixes(family) | SetKind::Addresses(family) | SetKind::Pods(family)) =
+            set.kind()
+        else {
             return None;
         };
         self.address(family, &field(family))?;

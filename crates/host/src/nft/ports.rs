@@ -19,7 +19,9 @@ pub(super) fn key_type(kind: SetKind) -> (u32, u32) {
             joined(&[address(family), TYPE_INET_PROTOCOL, TYPE_INET_SERVICE])
         }
         SetKind::Pairs(family) => joined(&[address(family), address(family)]),
-        SetKind::Prefixes(family) | SetKind::Addresses(family) => joined(&[address(family)]),
+        SetKind::Prefixes(family) | SetKind::Addresses(family) | SetKind::Pods(family) => {
+            joined(&[address(family)])
+        }
         SetKind::Interfaces => joined(&[TYPE_IFNAME]),
     }
 }
@@ -30,9 +32,11 @@ pub(super) fn data_type(kind: SetKind) -> Option<(u32, u32)> {
         SetKind::Ports(family) | SetKind::PortsAt(family) => {
             Some(joined(&[address(family), TYPE_INET_SERVICE]))
         }
-        SetKind::Prefixes(_) | SetKind::Addresses(_) | SetKind::Interfaces | SetKind::Pairs(_) => {
-            None
-        }
+        SetKind::Prefixes(_)
+        | SetKind::Addresses(_)
+        | SetKind::Interfaces
+        | SetKind::Pairs(_)
+        | SetKind::Pods(_) => None,
     }
 }
 
@@ -71,6 +75,9 @@ pub(super) fn encode(kind: SetKind, element: &Element) -> Option<Entry> {
         (SetKind::Pairs(family), Element::Pair(ip, owner)) if is(*ip, family) => {
             (octets(*ip).repeat(2), None, owner)
         }
+        (SetKind::Pods(family), Element::Pod(ip, owner)) if is(*ip, family) => {
+            (octets(*ip), None, owner)
+        }
         _ => return None,
     };
     Some(Entry {
@@ -92,6 +99,7 @@ pub(super) fn decode(kind: SetKind, entry: &Entry) -> Option<Element> {
             let pair = octets(first).repeat(2) == entry.key;
             return pair.then_some(Element::Pair(first, owner));
         }
+        SetKind::Pods(family) => return Some(Element::Pod(ip(family, &entry.key)?, owner)),
         SetKind::Prefixes(_) | SetKind::Addresses(_) | SetKind::Interfaces => return None,
     };
     let service = entry.key.get(at.map_or(0, |_| length(family))..)?;

@@ -37,7 +37,7 @@ pub(super) fn create(set: Set, id: u32) -> Message {
     let kind = set.kind();
     let (key_type, key_len) = ports::key_type(kind);
     let order = match kind {
-        SetKind::Prefixes(_) | SetKind::Addresses(_) => BYTEORDER_BIG_ENDIAN,
+        SetKind::Prefixes(_) | SetKind::Addresses(_) | SetKind::Pods(_) => BYTEORDER_BIG_ENDIAN,
         SetKind::Interfaces => BYTEORDER_HOST_ENDIAN,
         // Each part has its own.
         SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) => BYTEORDER_INVALID,
@@ -45,7 +45,7 @@ pub(super) fn create(set: Set, id: u32) -> Message {
     let flags = match kind {
         SetKind::Prefixes(_) => NFT_SET_INTERVAL,
         SetKind::Ports(_) | SetKind::PortsAt(_) => NFT_SET_MAP,
-        SetKind::Addresses(_) | SetKind::Interfaces | SetKind::Pairs(_) => 0,
+        SetKind::Addresses(_) | SetKind::Interfaces | SetKind::Pairs(_) | SetKind::Pods(_) => 0,
     };
     let mut message = Message::new(NFT_MSG_NEWSET, NFPROTO_INET);
     message
@@ -155,7 +155,7 @@ pub(super) fn decode(kind: SetKind, entries: Vec<Entry>) -> BTreeSet<Element> {
             .filter_map(|entry| IfName::new(&text(&entry.key)).ok())
             .map(Element::Interface)
             .collect(),
-        SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) => entries
+        SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) | SetKind::Pods(_) => entries
             .iter()
             .filter_map(|entry| ports::decode(kind, entry))
             .collect(),

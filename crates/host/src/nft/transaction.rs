@@ -46,6 +46,10 @@ impl Transaction {
             Change::RemoveRule(chain, handle) => self.remove_rule(chain, *handle),
             Change::SetSysctl(_)
             | Change::AddLink(_)
+            | Change::SetPromiscuous(_)
+            | Change::AskAddress(_)
+            | Change::AddRouteWith(..)
+            | Change::AdmitStation(..)
             | Change::SetUp(_)
             | Change::SetDown(_)
             | Change::RemoveLink(_)

@@ -8,7 +8,7 @@ use crate::Error;
 use model::addr::{Family, Mac};
 use model::change::Change;
 use model::name::IfName;
-use model::net::{Address, Link, LinkKind, Neighbour, Peer, Port, Route, Target};
+use model::net::{Address, Link, LinkKind, Metrics, Neighbour, Peer, Port, Route, Target};
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
@@ -17,10 +17,12 @@ use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-    RouteVia,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
@@ -68,14 +70,24 @@ pub(super) fn messages(
     Ok(match change {
         Change::AddLink(link) => return add_link(link, links, pod),
         Change::SetUp(name) => vec![(M::NewLink(up(named(name))), 0)],
+        Change::SetPromiscuous(name) => vec![(M::NewLink(promiscuous(named(name))), 0)],
         Change::SetDown(name) => vec![(M::NewLink(down(named(name))), 0)],
         Change::RemoveLink(name) => vec![(M::DelLink(named(name)), 0)],
         Change::AddAddress(a) => vec![(M::NewAddress(address(a, links)?), ADD)],
+        Change::AskAddress(a) => {
+            let mut message = address(a, links)?;
+            message.header.flags = AddressHeaderFlags::empty();
+            vec![(M::NewAddress(message), ADD)]
+        }
         Change::RemoveAddress(a) => vec![(M::DelAddress(address(a, links)?), 0)],
         Change::AddRoute(r) => vec![(M::NewRoute(route(r, links)?), ADD)],
+        Change::AddRouteWith(r, metrics) => {
+            vec![(M::NewRoute(measured(route(r, links)?, *metrics)), ADD)]
+        }
         Change::ReplaceRoute(r) => vec![(M::NewRoute(route(r, links)?), PUT)],
         Change::RemoveRoute(r) => vec![(M::DelRoute(route(r, links)?), 0)],
         Change::AddNeighbour(n) => vec![(M::NewNeighbour(permanent(n, links)?), PUT)],
+        Change::AdmitStation(mac, dev) => vec![(M::NewNeighbour(station(*mac, dev, links)?), PUT)],
         Change::RemoveNeighbour(n) => vec![(M::DelNeighbour(neighbour(n, links)?), 0)],
         Change::PutQdisc(q) => {
             vec![(M::NewQueueDiscipline(qdisc::put(q, links)?), PUT)]
@@ -103,14 +115,19 @@ pub(super) fn needs(change: &Change) -> Option<&IfName> {
             LinkKind::Veth { port, .. } => port.as_ref().map(|port| &port.bridge),
             LinkKind::Bridge => None,
         },
-        Change::AddAddress(a) | Change::RemoveAddress(a) => Some(&a.dev),
-        Change::AddRoute(r) | Change::ReplaceRoute(r) | Change::RemoveRoute(r) => match &r.target {
+        Change::AddAddress(a) | Change::AskAddress(a) | Change::RemoveAddress(a) => Some(&a.dev),
+        Change::AdmitStation(_, dev) => Some(dev),
+        Change::AddRoute(r)
+        | Change::AddRouteWith(r, _)
+        | Change::ReplaceRoute(r)
+        | Change::RemoveRoute(r) => match &r.target {
             Target::Dev(dev) | Target::Via(_, dev) => Some(dev),
             Target::Unreachable => None,
         },
         Change::AddNeighbour(n) | Change::RemoveNeighbour(n) => Some(&n.dev),
         Change::PutQdisc(q) => Some(&q.dev),
         Change::SetUp(_)
+        | Change::SetPromiscuous(_)
         | Change::SetDown(_)
         | Change::RemoveLink(_)
         | Change::SetSysctl(_)
@@ -192,6 +209,12 @@ fn about(mac: Mac, mtu: Option<u32>) -> impl Iterator<Item = LinkAttribute> {
         .chain(mtu.map(LinkAttribute::Mtu))
 }
 
+fn promiscuous(mut message: LinkMessage) -> LinkMessage {
+    message.header.flags = LinkFlags::Promisc;
+    message.header.change_mask = LinkFlags::Promisc;
+    message
+}
+
 /// The peer cannot be born up: its other end is not there yet, and the kernel says ENOTCONN.
 fn in_pod(peer: &Peer, mtu: Option<u32>, pod: BorrowedFd<'_>) -> LinkMessage {
     let mut message = named(&peer.name);
@@ -209,10 +232,16 @@ fn second(name: &IfName, alias: &str, port: Option<&Port>) -> LinkMessage {
     let alias = DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec());
     message.attributes.push(LinkAttribute::Other(alias));
     if let Some(port) = port {
-        let hairpin = InfoBridgePort::HairpinMode(port.hairpin);
+        // What is not asked for is not sent: older kernels do not know all of it.
+        let mut about = vec![InfoBridgePort::HairpinMode(port.hairpin)];
+        about.extend(port.isolated.then_some(InfoBridgePort::Isolated(true)));
+        if port.locked {
+            about.push(InfoBridgePort::Learning(false));
+            about.push(InfoBridgePort::Locked(true));
+        }
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![hairpin])),
+            LinkInfo::PortData(InfoPortData::BridgePort(about)),
         ]));
     }
     message
@@ -281,6 +310,39 @@ fn route(route: &Route, links: &mut Links<'_>) -> Result<RouteMessage, Refusal> 
         attributes.push(RouteAttribute::PrefSource(src.into()));
     }
     message.attributes = attributes;
+    Ok(message)
+}
+
+fn measured(mut message: RouteMessage, metrics: Metrics) -> RouteMessage {
+    let mut of_link = Vec::new();
+    of_link.extend(metrics.mtu.map(RouteMetric::Mtu));
+    of_link.extend(metrics.advmss.map(RouteMetric::Advmss));
+    if !of_link.is_empty() {
+        message.attributes.push(RouteAttribute::Metrics(of_link));
+    }
+    if let Some(priority) = metrics.priority {
+        message.attributes.push(RouteAttribute::Priority(priority));
+    }
+    if let Some(table) = metrics.table {
+        message.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+        message.attributes.push(RouteAttribute::Table(table));
+    }
+    if let Some(scope) = metrics.scope {
+        message.header.scope = RouteScope::from(scope);
+    }
+    message
+}
+
+/// An entry of the bridge's own table, for the port alone.
+fn station(mac: Mac, dev: &IfName, links: &mut Links<'_>) -> Result<NeighbourMessage, Refusal> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = links.index(dev)?;
+    message.header.state = NeighbourState::Noarp;
+    message.header.flags = NeighbourFlags::Controller;
+    message
+        .attributes
+        .push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
     Ok(message)
 }
 

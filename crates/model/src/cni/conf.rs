@@ -1,29 +1,34 @@
 //! The network configuration on standard input: what each verb needs of it.
 //!
-//! Reads the types `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`); `loopback` needs nothing.
+//! Reads the types `podwire` (routed, `ranges`) and `bash-cni` (a bridge, `network` and `subnet`); `loopback` needs nothing,
+//! and those of the reference plugins stand in files beside.
 //! Everything that is wrong is reported at once. Keys that nobody knows are left alone, because runtimes put their own beside
 //! ours; what a runtime asks for and is not served is an error, never silently ignored.
 
 mod asked;
 mod bandwidth;
+mod bridge;
+mod ipam;
 mod kind;
 mod listed;
+mod network;
+mod portmap;
 mod ports;
 
 pub use asked::Asked;
+pub use ipam::Ipam;
 pub use kind::Kind;
+pub use network::NetConf;
 
 use super::env::Args;
 use super::{CniError, Code, Version};
 use crate::addr::{Family, PodRange, parse_prefix};
 use crate::attachment::Mode;
 use crate::name::{ContainerId, IfName, NetworkName};
-use crate::ports::PortMap;
 use crate::span::Span;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 /// Most ranges that one configuration may name.
@@ -63,25 +68,6 @@ pub struct Valid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogTarget(pub String);
 
-/// What an ADD needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetConf {
-    /// How pods are wired.
-    pub mode: Mode,
-    /// Where addresses come from; one is taken for each family.
-    pub ranges: Vec<PodRange>,
-    /// Which addresses of the ranges are given away; the first span that has one left gives it.
-    pub spans: Vec<Span>,
-    /// The whole cluster's pod addresses; they are never masqueraded.
-    pub prefixes: Vec<IpNet>,
-    /// MTU of the pod's interface in bytes; the kernel's default if absent.
-    pub mtu: Option<u32>,
-    /// Whether the plugin itself puts the node in order, because no agent does.
-    pub alone: bool,
-    /// Ports of the node that lead to the pod.
-    pub ports: Vec<PortMap>,
-}
-
 impl Valid {
     /// Reads what every verb needs. `called` is the name that the plugin was called by; it stands in for an absent `type`.
     ///
@@ -97,7 +83,7 @@ impl Valid {
                 format!("name {name:?} is no network name: {why}"),
             )
         })?;
-        let kind = Kind::named(text(&object, "type").unwrap_or(called))?;
+        let kind = Kind::of_call(called, text(&object, "type"))?;
         let log = text(&object, "logFile").filter(|path| !path.is_empty());
         let log = log
             .or_else(|| (kind == Kind::BashCni).then_some(BASH_CNI_LOG))
@@ -125,6 +111,12 @@ impl Valid {
             .unwrap_or(Version::V1_1_0)
     }
 
+    /// The configuration as it was given, for whoever is asked in our place.
+    #[must_use]
+    pub fn written(&self) -> String {
+        Value::from(self.object.clone()).to_string()
+    }
+
     /// Whether the configuration's version has this verb.
     ///
     /// # Errors
@@ -143,20 +135,27 @@ impl Valid {
     /// # Errors
     /// Code 7 with everything that is wrong, or for a type that gives no addresses; code 2 for a key that is known and not
     /// served.
-    pub fn network(&self) -> Result<NetConf, CniError> {
+    pub fn network(&self, args: &Args) -> Result<NetConf, CniError> {
         asked::refuse(&self.object)?;
+        if self.kind == Kind::Bridge {
+            self.refuse_unserved_keys()?;
+            self.delegate()?;
+        }
         let mut wrong = Vec::new();
         let mut conf = match self.kind {
             Kind::Podwire => self.podwire(&mut wrong),
             Kind::BashCni => self.bash_cni(&mut wrong),
-            Kind::Loopback => {
-                let msg = "type loopback gives no addresses";
+            Kind::Bridge => self.bridge(args, &mut wrong),
+            Kind::Loopback | Kind::HostLocal | Kind::Portmap => {
+                let msg = format!("type {} gives no interface with addresses", self.kind);
                 return Err(CniError::new(Code::Config, msg));
             }
         };
         conf.spans = conf.ranges.iter().copied().map(Span::whole).collect();
-        let asked = asked::ranges(&self.object, &conf.prefixes, &conf.ranges, &mut wrong);
-        conf.narrow(asked);
+        if self.kind != Kind::Bridge {
+            let asked = asked::ranges(&self.object, &conf.prefixes, &conf.ranges, &mut wrong);
+            conf.narrow(asked);
+        }
         conf.ports = ports::read(&self.object, &conf.ranges, &mut wrong);
         self.unless(&wrong, conf)
     }
@@ -167,7 +166,12 @@ impl Valid {
     /// Code 7 with everything that is wrong.
     pub fn asked(&self, args: &Args, network: &NetConf) -> Result<Asked, CniError> {
         let mut wrong = Vec::new();
-        let asked = asked::read(&self.object, args, &network.spans, &mut wrong);
+        let asked = if self.kind == Kind::Bridge {
+            // Its addresses are its IPAM's business.
+            asked::without_addresses(&self.object, args, &mut wrong)
+        } else {
+            asked::read(&self.object, args, &network.spans, &mut wrong)
+        };
         self.unless(&wrong, asked)
     }
 
@@ -213,6 +217,8 @@ impl Valid {
             mtu,
             alone: false,
             ports: Vec::new(),
+            bridged: None,
+            ipam: None,
         }
     }
 
@@ -250,6 +256,8 @@ impl Valid {
             mtu: self.mtu(wrong),
             alone: true,
             ports: Vec::new(),
+            bridged: None,
+            ipam: None,
         }
     }
 
@@ -309,26 +317,6 @@ impl Valid {
             }
         }
         values
-    }
-}
-
-impl NetConf {
-    /// Puts spans in the place of those of the same family.
-    fn narrow(&mut self, spans: Vec<Span>) {
-        for family in [Family::V4, Family::V6] {
-            let of_family = || spans.iter().filter(|span| span.family() == family);
-            if of_family().next().is_none() {
-                continue;
-            }
-            self.spans.retain(|span| span.family() != family);
-            self.ranges.retain(|range| range.family() != family);
-            for span in of_family() {
-                self.spans.push(*span);
-                if !self.ranges.contains(&span.range()) {
-                    self.ranges.push(span.range());
-                }
-            }
-        }
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Code {
     InTheWay = 102,
     /// Another attachment has the host port.
     PortTaken = 103,
+    /// The plugin that was asked for addresses failed.
+    Delegate = 104,
 }
 
 /// An error as the runtime gets it.

@@ -10,6 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// What an ADD made.
@@ -21,6 +22,25 @@ pub struct CniResult {
     pub ips: Vec<IpConfig>,
     /// The routes inside the pod.
     pub routes: Vec<RouteConfig>,
+    /// Name servers, and how to ask them.
+    pub dns: Dns,
+}
+
+/// What a container's resolver is to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Dns {
+    /// Addresses of name servers, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<String>,
+    /// The domain that short names are in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub domain: String,
+    /// Domains that short names are looked for in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// Options of the resolver.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
 }
 
 /// An interface.
@@ -43,15 +63,58 @@ pub struct IpConfig {
     pub address: IpNet,
     /// The gateway; a loopback has none.
     pub gateway: Option<IpAddr>,
+    /// Which of the interfaces has it; an IPAM plugin does not know.
+    pub interface: Option<usize>,
 }
 
 /// A route inside the pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RouteConfig {
     /// Where to.
     pub dst: IpNet,
-    /// By way of.
-    pub gw: IpAddr,
+    /// By way of; the gateway of the address if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gw: Option<IpAddr>,
+    /// Largest packet in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Largest segment of TCP that is offered, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advmss: Option<u32>,
+    /// Its metric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    /// Its table; 0 is a table too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u32>,
+    /// Its scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<u8>,
+}
+
+impl RouteConfig {
+    /// A route with nothing but its two ends.
+    #[must_use]
+    pub fn by_way_of(dst: IpNet, gw: IpAddr) -> Self {
+        Self {
+            gw: Some(gw),
+            ..Self::to(dst)
+        }
+    }
+
+    /// A route by way of whatever gateway its family has.
+    #[must_use]
+    pub fn to(dst: IpNet) -> Self {
+        Self {
+            dst,
+            gw: None,
+            mtu: None,
+            advmss: None,
+            priority: None,
+            table: None,
+            scope: None,
+        }
+    }
 }
 
 impl CniResult {
@@ -66,7 +129,7 @@ impl CniResult {
     }
 
     fn oldest(&self, version: Version) -> Value {
-        let mut object = json!({ "cniVersion": version.as_str(), "dns": {} });
+        let mut object = json!({ "cniVersion": version.as_str(), "dns": self.dns });
         for (family, key) in [(Family::V4, "ip4"), (Family::V6, "ip6")] {
             let Some(ip) = self
                 .ips
@@ -79,7 +142,7 @@ impl CniResult {
                 .routes
                 .iter()
                 .filter(|r| Family::of(r.dst.addr()) == family)
-                .map(RouteConfig::to_json)
+                .map(RouteConfig::ends)
                 .collect();
             object[key] = json!({ "ip": ip.address.to_string(), "routes": routes });
             if let Some(gateway) = ip.gateway {
@@ -90,13 +153,18 @@ impl CniResult {
     }
 
     fn rich(&self, version: Version) -> Value {
-        json!({
+        let mut object = json!({
             "cniVersion": version.as_str(),
-            "interfaces": self.interfaces.iter().map(|i| i.to_json(version)).collect::<Vec<_>>(),
             "ips": self.ips.iter().map(|ip| ip.to_json(version)).collect::<Vec<_>>(),
-            "routes": self.routes.iter().map(RouteConfig::to_json).collect::<Vec<_>>(),
-            "dns": {},
-        })
+            "routes": self.routes,
+            "dns": self.dns,
+        });
+        // An IPAM plugin knows of none, and an empty list would say that there are none.
+        if !self.interfaces.is_empty() {
+            let interfaces = self.interfaces.iter().map(|i| i.to_json(version));
+            object["interfaces"] = interfaces.collect();
+        }
+        object
     }
 }
 
@@ -117,7 +185,10 @@ impl Interface {
 
 impl IpConfig {
     fn to_json(&self, version: Version) -> Value {
-        let mut object = json!({ "address": self.address.to_string(), "interface": 0 });
+        let mut object = json!({ "address": self.address.to_string() });
+        if let Some(interface) = self.interface {
+            object["interface"] = json!(interface);
+        }
         if let Some(gateway) = self.gateway {
             object["gateway"] = json!(gateway.to_string());
         }
@@ -132,8 +203,13 @@ impl IpConfig {
 }
 
 impl RouteConfig {
-    fn to_json(&self) -> Value {
-        json!({ "dst": self.dst.to_string(), "gw": self.gw.to_string() })
+    /// All that the oldest versions know of a route.
+    fn ends(&self) -> Value {
+        let mut object = json!({ "dst": self.dst });
+        if let Some(gw) = self.gw {
+            object["gw"] = json!(gw);
+        }
+        object
     }
 }
 
@@ -161,11 +237,13 @@ mod tests {
             ips: vec![IpConfig {
                 address: "10.244.0.2/32".parse().unwrap(),
                 gateway: Some("169.254.1.1".parse().unwrap()),
+                interface: Some(0),
             }],
-            routes: vec![RouteConfig {
-                dst: "0.0.0.0/0".parse().unwrap(),
-                gw: "169.254.1.1".parse().unwrap(),
-            }],
+            routes: vec![RouteConfig::by_way_of(
+                "0.0.0.0/0".parse().unwrap(),
+                "169.254.1.1".parse().unwrap(),
+            )],
+            dns: Dns::default(),
         }
     }
 

@@ -32,6 +32,12 @@ pub enum Set {
     PortsAt(Family),
     /// Pods with host ports, each paired with itself.
     Hairpin(Family),
+    /// Pods of bridges of somebody's own configuration that are masqueraded.
+    Masqueraded(Family),
+    /// Pods towards which everybody is masqueraded who asks a host port.
+    MasqueradedTo(Family),
+    /// Ranges of pods that share a wire with each other, on bridges that are not the cluster's.
+    Shared(Family),
 }
 
 /// What the elements of a set are.
@@ -49,11 +55,13 @@ pub enum SetKind {
     PortsAt(Family),
     /// Two addresses together: a hash set.
     Pairs(Family),
+    /// Pods' addresses: a hash set.
+    Pods(Family),
 }
 
 impl Set {
     /// All sets, in the order in which they are made.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::Pods(Family::V4),
         Self::Pods(Family::V6),
         Self::Local(Family::V4),
@@ -69,6 +77,12 @@ impl Set {
         Self::PortsAt(Family::V6),
         Self::Hairpin(Family::V4),
         Self::Hairpin(Family::V6),
+        Self::Masqueraded(Family::V4),
+        Self::Masqueraded(Family::V6),
+        Self::MasqueradedTo(Family::V4),
+        Self::MasqueradedTo(Family::V6),
+        Self::Shared(Family::V4),
+        Self::Shared(Family::V6),
     ];
 
     /// The set's name in the table.
@@ -90,6 +104,12 @@ impl Set {
             Self::PortsAt(Family::V6) => "ports_at6",
             Self::Hairpin(Family::V4) => "hairpin4",
             Self::Hairpin(Family::V6) => "hairpin6",
+            Self::Masqueraded(Family::V4) => "masqueraded4",
+            Self::Masqueraded(Family::V6) => "masqueraded6",
+            Self::MasqueradedTo(Family::V4) => "masqueraded_to4",
+            Self::MasqueradedTo(Family::V6) => "masqueraded_to6",
+            Self::Shared(Family::V4) => "shared4",
+            Self::Shared(Family::V6) => "shared6",
         }
     }
 
@@ -97,12 +117,15 @@ impl Set {
     #[must_use]
     pub fn kind(self) -> SetKind {
         match self {
-            Self::Pods(family) | Self::Local(family) => SetKind::Prefixes(family),
+            Self::Pods(family) | Self::Local(family) | Self::Shared(family) => {
+                SetKind::Prefixes(family)
+            }
             Self::Nodes(family) | Self::Services(family) => SetKind::Addresses(family),
             Self::Bridges => SetKind::Interfaces,
             Self::Ports(family) => SetKind::Ports(family),
             Self::PortsAt(family) => SetKind::PortsAt(family),
             Self::Hairpin(family) => SetKind::Pairs(family),
+            Self::Masqueraded(family) | Self::MasqueradedTo(family) => SetKind::Pods(family),
         }
     }
 
@@ -110,7 +133,7 @@ impl Set {
     #[must_use]
     pub fn is_owned(self) -> bool {
         match self.kind() {
-            SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) => true,
+            SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) | SetKind::Pods(_) => true,
             SetKind::Prefixes(_) | SetKind::Addresses(_) | SetKind::Interfaces => false,
         }
     }
@@ -121,7 +144,8 @@ impl Set {
             | SetKind::Addresses(family)
             | SetKind::Ports(family)
             | SetKind::PortsAt(family)
-            | SetKind::Pairs(family) => protocol(family),
+            | SetKind::Pairs(family)
+            | SetKind::Pods(family) => protocol(family),
             SetKind::Interfaces => "meta",
         }
     }
@@ -187,6 +211,8 @@ pub enum Element {
     Port(Published),
     /// An address paired with itself.
     Pair(IpAddr, Owner),
+    /// A pod's address.
+    Pod(IpAddr, Owner),
 }
 
 impl Element {
@@ -195,7 +221,7 @@ impl Element {
     pub fn net(&self) -> Option<IpNet> {
         match self {
             Self::Net(net) => Some(*net),
-            Self::Interface(_) | Self::Port(_) | Self::Pair(..) => None,
+            Self::Interface(_) | Self::Port(_) | Self::Pair(..) | Self::Pod(..) => None,
         }
     }
 
@@ -204,7 +230,7 @@ impl Element {
     pub fn interface(&self) -> Option<&IfName> {
         match self {
             Self::Interface(name) => Some(name),
-            Self::Net(_) | Self::Port(_) | Self::Pair(..) => None,
+            Self::Net(_) | Self::Port(_) | Self::Pair(..) | Self::Pod(..) => None,
         }
     }
 
@@ -212,7 +238,9 @@ impl Element {
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         match self {
-            Self::Port(Published { owner, .. }) | Self::Pair(_, owner) => Some(owner),
+            Self::Port(Published { owner, .. }) | Self::Pair(_, owner) | Self::Pod(_, owner) => {
+                Some(owner)
+            }
             Self::Net(_) | Self::Interface(_) => None,
         }
     }
@@ -222,7 +250,7 @@ impl Element {
     pub fn place(&self) -> Option<Place> {
         match self {
             Self::Port(port) => Some((port.at, Some(port.protocol), port.port)),
-            Self::Pair(ip, _) => Some((Some(*ip), None, 0)),
+            Self::Pair(ip, _) | Self::Pod(ip, _) => Some((Some(*ip), None, 0)),
             Self::Net(_) | Self::Interface(_) => None,
         }
     }
@@ -236,6 +264,7 @@ impl fmt::Display for Element {
         match self {
             Self::Net(net) => net.fmt(f),
             Self::Interface(name) => write!(f, "{:?}", name.as_str()),
+            Self::Pod(ip, owner) => write!(f, "{ip} comment {:?}", owner.as_str()),
             Self::Pair(ip, owner) => write!(f, "{ip} . {ip} comment {:?}", owner.as_str()),
             Self::Port(published) => {
                 let Published {

@@ -14,7 +14,9 @@ fn conf(network: &str, subnet: &str, bridge: &str) -> NetConf {
         r#"{{"cniVersion":"0.3.1","name":"mynet","type":"bash-cni","network":"{network}","subnet":"{subnet}","bridge":"{bridge}"}}"#
     );
     let valid = Valid::read(&text, "bash-cni").expect("a configuration");
-    valid.network().expect("a network")
+    valid
+        .network(&model::cni::Args::default())
+        .expect("a network")
 }
 
 fn demo() -> NetConf {

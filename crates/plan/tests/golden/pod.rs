@@ -41,6 +41,7 @@ fn attachment(mode: Mode, addresses: &[(&str, &str)]) -> Attachment {
             uid: String::new(),
         }),
         ports: Vec::new(),
+        bridged: None,
         born: 1,
     }
 }

@@ -18,6 +18,7 @@ fn listing(table: &Table) -> Result<String, Error> {
             SetKind::Ports(family) => format!("protocol and port to {family:?}"),
             SetKind::PortsAt(family) => format!("address, protocol and port to {family:?}"),
             SetKind::Pairs(family) => format!("pairs of {family:?}"),
+            SetKind::Pods(family) => format!("pods of {family:?}"),
         };
         let held = table.elements.get(&set).into_iter().flatten();
         let held: Vec<String> = held.map(ToString::to_string).collect();
@@ -49,7 +50,7 @@ fn the_table_has_few_rules_and_everything_that_changes_in_sets() {
         panic!("no table in {changes:?}");
     };
     assert_snapshot!(listing(table).expect("memory"), @r#"
-    table inet podwire { # podwire-ca8f207a0c60b96d
+    table inet podwire { # podwire-9e1e642eb18d2d41
         set pods4 { 10.244.0.0/16 } # prefixes of V4
         set pods6 {  } # prefixes of V6
         set local4 { 10.244.0.0/24 } # prefixes of V4
@@ -65,6 +66,12 @@ fn the_table_has_few_rules_and_everything_that_changes_in_sets() {
         set ports_at6 {  } # address, protocol and port to V6
         set hairpin4 {  } # pairs of V4
         set hairpin6 {  } # pairs of V6
+        set masqueraded4 {  } # pods of V4
+        set masqueraded6 {  } # pods of V6
+        set masqueraded_to4 {  } # pods of V4
+        set masqueraded_to6 {  } # pods of V6
+        set shared4 {  } # prefixes of V4
+        set shared6 {  } # prefixes of V6
         chain spoofed {
             type filter hook prerouting priority -300; policy accept;
             iifname "pw*" ip6 saddr fe80::/10 accept comment "neighbour discovery of the link itself"
@@ -76,9 +83,15 @@ fn the_table_has_few_rules_and_everything_that_changes_in_sets() {
             ip saddr @local4 ip daddr != @pods4 ip daddr != @nodes4 ip daddr != 224.0.0.0/4 masquerade fully-random comment "pods that leave the cluster"
             ip6 saddr @local6 ip6 daddr != @pods6 ip6 daddr != @nodes6 ip6 daddr != ff00::/8 masquerade fully-random comment "pods that leave the cluster"
             oifname @bridges ip saddr @local4 ip daddr @local4 ct status dnat masquerade fully-random comment "a Service's answer must come back through the node"
+            oifname @bridges ip saddr @shared4 ip daddr @shared4 ct status dnat masquerade fully-random comment "a Service's answer must come back through the node"
+            oifname @bridges ip6 saddr @shared6 ip6 daddr @shared6 ct status dnat masquerade fully-random comment "a Service's answer must come back through the node"
+            ip saddr @masqueraded4 ip daddr != 224.0.0.0/4 oifname != @bridges masquerade fully-random comment "pods that leave their bridge"
+            ip6 saddr @masqueraded6 ip6 daddr != ff00::/8 oifname != @bridges masquerade fully-random comment "pods that leave their bridge"
             ip saddr . ip daddr @hairpin4 masquerade fully-random comment "a pod that asks its own host port"
             ip6 saddr . ip6 daddr @hairpin6 masquerade fully-random comment "a pod that asks its own host port"
-            ip saddr 127.0.0.0/8 ip daddr @local4 ct status dnat masquerade fully-random comment "a host port at 127.0.0.1"
+            ip daddr @masqueraded_to4 ct status dnat masquerade fully-random comment "a host port whose pod answers to its node only"
+            ip6 daddr @masqueraded_to6 ct status dnat masquerade fully-random comment "a host port whose pod answers to its node only"
+            ip saddr 127.0.0.0/8 ip daddr != 127.0.0.0/8 ct status dnat masquerade fully-random comment "a host port at 127.0.0.1"
         }
         chain ports {
             type nat hook prerouting priority -90; policy accept;

@@ -155,7 +155,7 @@ proptest! {
         // What a runtime does: one plugin's object, with the list's name and version in it.
         let (from, to) = (text.find("    {").expect("a plugin"), text.rfind("  ]").expect("its end"));
         let plugin = text[from..to].replacen('{', r#"{"cniVersion":"1.1.0","name":"podwire","#, 1);
-        let read = Valid::read(&plugin, "podwire").expect("a configuration").network().expect("a network");
+        let read = Valid::read(&plugin, "podwire").expect("a configuration").network(&model::cni::Args::default()).expect("a network");
         prop_assert_eq!(&read.ranges, &world.cluster.nodes[&name("n0")].ranges);
         for node in world.cluster.nodes.values() {
             for range in &node.ranges {

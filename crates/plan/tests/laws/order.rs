@@ -38,6 +38,8 @@ fn confs() -> impl Strategy<Value = NetConf> {
                 mtu: None,
                 alone,
                 ports: Vec::new(),
+                bridged: None,
+                ipam: None,
             }
         })
 }

@@ -77,6 +77,7 @@ fn pod(i: usize, ports: Vec<PortMap>, born: u64, both: bool) -> Attachment {
         bandwidth: model::bandwidth::Bandwidth::default(),
         pod: None,
         ports,
+        bridged: None,
         born,
     }
 }

@@ -276,7 +276,9 @@ pub(crate) fn elements() -> impl Strategy<Value = Elements> {
                     .map(|i| Element::Interface(dev(&format!("br{i}"))))
                     .collect(),
                 // Host ports come from attachments: see `ports`.
-                SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) => BTreeSet::new(),
+                SetKind::Ports(_) | SetKind::PortsAt(_) | SetKind::Pairs(_) | SetKind::Pods(_) => {
+                    BTreeSet::new()
+                }
             };
             if !held.is_empty() {
                 elements.insert(set, held);

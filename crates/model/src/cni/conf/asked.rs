@@ -81,6 +81,19 @@ pub(super) fn read(
     }
 }
 
+/// The same for a type that asks its IPAM for addresses.
+pub(super) fn without_addresses(
+    object: &Map<String, Value>,
+    args: &Args,
+    wrong: &mut Vec<String>,
+) -> Asked {
+    Asked {
+        mac: mac(object, args, wrong),
+        ips: Vec::new(),
+        bandwidth: bandwidth::read(object, wrong),
+    }
+}
+
 fn mac(object: &Map<String, Value>, args: &Args, wrong: &mut Vec<String>) -> Option<Mac> {
     let of_args = Value::from(args.mac.as_str());
     let value = runtime(object, "mac")

@@ -19,10 +19,30 @@ pub enum Kind {
     BashCni,
     /// The container's own loopback, and no address of ours.
     Loopback,
+    /// Pods on a bridge, as other people's configurations ask for one.
+    Bridge,
+    /// Host ports for other people's interfaces.
+    Portmap,
+    /// Addresses for other people's plugins, which call it by this name.
+    HostLocal,
 }
 
 impl Kind {
-    /// The types of ours that a file for the runtime asks for: one plugin's, or a list's.
+    /// The type that a call is for. An IPAM plugin is called with the configuration of whoever calls it, so only its own name
+    /// says who it is.
+    ///
+    /// # Errors
+    /// As [`Kind::named`].
+    pub fn of_call(called: &str, written: Option<&str>) -> Result<Self, CniError> {
+        match Self::named(called) {
+            Ok(kind @ Self::HostLocal) => Ok(kind),
+            Ok(Self::Podwire | Self::BashCni | Self::Loopback | Self::Bridge | Self::Portmap)
+            | Err(_) => Self::named(written.unwrap_or(called)),
+        }
+    }
+
+    /// The types of ours that a file for the runtime asks for: one plugin's, or a list's. Those that other people's plugins
+    /// have by the same name are left out: a file does not say whose it means.
     #[must_use]
     pub fn all_in(file: &str) -> BTreeSet<Self> {
         let Ok(object) = object(file) else {
@@ -31,7 +51,9 @@ impl Kind {
         let plugins = get(&object, "plugins").and_then(Value::as_array);
         let listed = plugins.into_iter().flatten().filter_map(Value::as_object);
         let names = listed.chain([&object]).filter_map(|it| text(it, "type"));
-        names.filter_map(|name| Self::named(name).ok()).collect()
+        let kinds = names.filter_map(|name| Self::named(name).ok());
+        let theirs = [Self::Bridge, Self::HostLocal, Self::Portmap];
+        kinds.filter(|kind| !theirs.contains(kind)).collect()
     }
 
     /// The type of this name.
@@ -43,9 +65,13 @@ impl Kind {
             "podwire" | "podwire-cni" => Ok(Self::Podwire),
             "bash-cni" => Ok(Self::BashCni),
             "loopback" => Ok(Self::Loopback),
+            "bridge" => Ok(Self::Bridge),
+            "portmap" => Ok(Self::Portmap),
+            "host-local" => Ok(Self::HostLocal),
             other => Err(
-                CniError::new(Code::Config, format!("type {other:?} is not served"))
-                    .details("served types: podwire, bash-cni, loopback"),
+                CniError::new(Code::Config, format!("type {other:?} is not served")).details(
+                    "served types: podwire, bash-cni, loopback, bridge, host-local, portmap",
+                ),
             ),
         }
     }
@@ -57,6 +83,9 @@ impl fmt::Display for Kind {
             Self::Podwire => "podwire",
             Self::BashCni => "bash-cni",
             Self::Loopback => "loopback",
+            Self::Bridge => "bridge",
+            Self::Portmap => "portmap",
+            Self::HostLocal => "host-local",
         })
     }
 }
@@ -70,7 +99,9 @@ mod tests {
         let kinds = |text| Kind::all_in(text).into_iter().collect::<std::vec::Vec<_>>();
         assert_eq!(kinds(r#"{"type":"bash-cni"}"#), [Kind::BashCni]);
         assert_eq!(
-            kinds(r#"{"plugins":[{"type":"podwire"},{"type":"mesh"},{"type":"loopback"}]}"#),
+            kinds(
+                r#"{"plugins":[{"type":"podwire"},{"type":"mesh","ipam":{"type":"host-local"}},{"type":"loopback"}]}"#
+            ),
             [Kind::Podwire, Kind::Loopback]
         );
         assert_eq!(kinds(r#"{"plugins":7,"type":"bridge"}"#), []);

@@ -6,7 +6,7 @@ use std::vec;
 const DEMO: &str = r#"{"cniVersion":"0.3.1","name":"mynet","type":"bash-cni","network":"10.244.0.0/16","subnet":"10.244.0.0/24"}"#;
 
 fn network(input: &str) -> Result<NetConf, CniError> {
-    Valid::read(input, "podwire")?.network()
+    Valid::read(input, "podwire")?.network(&Args::default())
 }
 
 fn podwire(rest: &str) -> Result<NetConf, CniError> {
@@ -23,7 +23,7 @@ fn the_demos_file_is_accepted_to_the_letter() {
         (Version::V0_3_1, "mynet")
     );
     assert_eq!(conf.log, Some(LogTarget(BASH_CNI_LOG.into())));
-    let network = conf.network().unwrap();
+    let network = conf.network(&Args::default()).unwrap();
     assert_eq!(network.mode, Mode::Bridge(IfName::new("cni0").unwrap()));
     assert_eq!(
         network.ranges,
@@ -31,7 +31,7 @@ fn the_demos_file_is_accepted_to_the_letter() {
     );
     assert_eq!(
         network.prefixes,
-        vec!["10.244.0.0/16".parse::<IpNet>().unwrap()]
+        vec!["10.244.0.0/16".parse::<ipnet::IpNet>().unwrap()]
     );
 }
 

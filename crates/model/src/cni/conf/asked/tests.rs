@@ -10,7 +10,7 @@ fn read(args: &Args, rest: &str) -> Result<(NetConf, Asked), CniError> {
         "ranges":["10.244.0.0/24","fd00:10:244::/64"],"network":["10.244.0.0/16","fd00:10:244::/56"]{rest}}}"#
     );
     let valid = Valid::read(&text, "podwire")?;
-    let network = valid.network()?;
+    let network = valid.network(args)?;
     let asked = valid.asked(args, &network)?;
     Ok((network, asked))
 }

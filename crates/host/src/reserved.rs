@@ -1,0 +1,272 @@
+//! Reservations as the reference plugin `host-local` keeps them: a file for each address below `<dataDir>/<network>`.
+//!
+//! The file's name is the address, its content the container's id and the interface, `last_reserved_ip.<n>` says where to go
+//! on in the n-th set of ranges, and `lock` is locked by whoever works there (containernetworking/plugins v1.9.1,
+//! plugins/ipam/host-local/backend/disk). So a node can go from that plugin to this one and back with its pods alive. A file
+//! appears whole: a kill leaves none that says nothing.
+
+use crate::error::Error;
+use model::name::{ContainerId, IfName, NetworkName};
+use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, fstat, linkat, mkdirat, openat, unlinkat,
+};
+use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Where the reference plugin keeps them if nobody says otherwise.
+pub const DEFAULT: &str = "/var/lib/cni/networks";
+
+/// Between id and interface.
+const BREAK: &str = "\r\n";
+
+/// Longest content that is read: a container id comes through the environment.
+const LONGEST: usize = 128 * 1024;
+
+/// The reservations of one network, locked.
+#[derive(Debug)]
+pub struct Reserved {
+    folder: OwnedFd,
+    _lock: OwnedFd,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The address.
+    pub ip: IpAddr,
+    /// Id and interface, as they stand in the file; the oldest files have no interface.
+    pub holder: String,
+    /// When it was made, by the clock of files.
+    pub since: SystemTime,
+}
+
+impl Reservation {
+    /// Whether it is this attachment's.
+    #[must_use]
+    pub fn is_of(&self, container: &ContainerId, ifname: &IfName) -> bool {
+        let holder = self.holder.trim();
+        holder == text(container, ifname) || holder == container.as_str()
+    }
+}
+
+impl Reserved {
+    /// Opens and locks those of `network`, and makes the folders if they are not there.
+    ///
+    /// # Errors
+    /// A folder or the lock cannot be made or opened.
+    pub fn open(data_dir: &Path, network: &NetworkName) -> Result<Self, Error> {
+        let path = data_dir.join(network.as_str());
+        let open = || {
+            make(&path)?;
+            Self::locked(folder(&path)?)
+        };
+        open().map_err(|errno| fail("open dataDir", &path, errno))
+    }
+
+    /// Opens and locks those of `network` if there are any.
+    ///
+    /// # Errors
+    /// The folder cannot be opened, or not be locked.
+    pub fn existing(data_dir: &Path, network: &NetworkName) -> Result<Option<Self>, Error> {
+        let path = data_dir.join(network.as_str());
+        match folder(&path).and_then(Self::locked) {
+            Ok(reserved) => Ok(Some(reserved)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(fail("open dataDir", &path, errno)),
+        }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn all(&self) -> Result<Vec<Reservation>, Error> {
+        let mut all = Vec::new();
+        for ip in self.addresses()? {
+            let read = || self.read(&ip.to_string());
+            if let Some((holder, since)) = read()
+                .map_err(|errno| fail("read reservation", Path::new(&ip.to_string()), errno))?
+            {
+                all.push(Reservation { ip, holder, since });
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the clock of files says, if the file system has files without names: the only clock that may be compared with
+    /// [`Reservation::since`].
+    #[must_use]
+    pub fn now(&self) -> Option<SystemTime> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&self.folder, ".", flags, Mode::RUSR | Mode::WUSR).ok()?;
+        Some(modified(fstat(&file).ok()?.st_mtime))
+    }
+
+    /// Reserves `ip`; `false` if it is another's.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn reserve(
+        &self,
+        ip: IpAddr,
+        container: &ContainerId,
+        ifname: &IfName,
+    ) -> Result<bool, Error> {
+        let name = ip.to_string();
+        let written = self.put(&name, text(container, ifname).as_bytes());
+        match written {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(fail("reserve", Path::new(&name), errno)),
+        }
+    }
+
+    /// Frees an address.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn release(&self, ip: IpAddr) -> Result<(), Error> {
+        let name = ip.to_string();
+        match unlinkat(&self.folder, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(fail("release", Path::new(&name), errno)),
+        }
+    }
+
+    /// The address of the `set`-th set that was given last.
+    #[must_use]
+    pub fn last(&self, set: usize) -> Option<IpAddr> {
+        let (text, _) = self.read(&last_name(set)).ok().flatten()?;
+        text.trim().parse().ok()
+    }
+
+    /// Remembers which one was given last. Not remembered means that the search begins elsewhere.
+    pub fn set_last(&self, set: usize, ip: IpAddr) {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        if let Ok(file) = openat(&self.folder, last_name(set), flags, Mode::RUSR | Mode::WUSR) {
+            let _unwritten = pwrite(&file, ip.to_string().as_bytes(), 0);
+        }
+    }
+
+    /// Under the lock: the reference plugin makes a file and writes it in two steps, and has the lock meanwhile.
+    fn locked(folder: OwnedFd) -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let lock = openat(&folder, "lock", flags, Mode::RUSR | Mode::WUSR)?;
+        retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))?;
+        Ok(Self {
+            folder,
+            _lock: lock,
+        })
+    }
+
+    fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
+        let list = || {
+            let mut found = Vec::new();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            for entry in Dir::new(openat(&self.folder, ".", flags, Mode::empty())?)? {
+                let entry = entry?;
+                if let Some(ip) = entry
+                    .file_name()
+                    .to_str()
+                    .ok()
+                    .and_then(|name| name.parse().ok())
+                {
+                    found.push(ip);
+                }
+            }
+            found.sort();
+            Ok(found)
+        };
+        list().map_err(|errno| fail("list reservations in", Path::new("dataDir"), errno))
+    }
+
+    /// Content and age of a file; none if it is gone.
+    fn read(&self, name: &str) -> Result<Option<(String, SystemTime)>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = match openat(&self.folder, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other?,
+        };
+        let stat = fstat(&file)?;
+        let size = usize::try_from(stat.st_size)
+            .unwrap_or_default()
+            .min(LONGEST);
+        let mut bytes = vec![0; size];
+        let length = retry_on_intr(|| pread(&file, &mut bytes, 0))?;
+        bytes.truncate(length);
+        let since = modified(stat.st_mtime);
+        Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), since)))
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match openat(&self.folder, ".", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => {
+                write(&file, bytes)?;
+                let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+                linkat(CWD, open, &self.folder, name, AtFlags::SYMLINK_FOLLOW)
+            }
+            // A file system that has no files without names.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let file = openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+                write(&file, bytes)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+fn modified(seconds: i64) -> SystemTime {
+    let seconds = u64::try_from(seconds).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// What a file of this attachment says.
+fn text(container: &ContainerId, ifname: &IfName) -> String {
+    format!("{container}{BREAK}{ifname}")
+}
+
+fn last_name(set: usize) -> String {
+    format!("last_reserved_ip.{set}")
+}
+
+fn write(file: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+    let length = retry_on_intr(|| pwrite(file, bytes, 0))?;
+    if length == bytes.len() {
+        Ok(())
+    } else {
+        Err(Errno::NOSPC)
+    }
+}
+
+fn folder(path: &Path) -> Result<OwnedFd, Errno> {
+    openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// Readable by all, as the reference plugin makes them.
+fn make(path: &Path) -> Result<(), Errno> {
+    let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
+    match mkdirat(CWD, path, mode) {
+        Err(Errno::NOENT) => make(path.parent().ok_or(Errno::NOENT)?)?,
+        Err(Errno::EXIST) => return Ok(()),
+        other => return other,
+    }
+    match mkdirat(CWD, path, mode) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+fn fail(operation: &str, object: &Path, errno: Errno) -> Error {
+    Error::new(format!("{operation} {}", object.display()), errno)
+}

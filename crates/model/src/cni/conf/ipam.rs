@@ -1,0 +1,309 @@
+//! `ipam` of type `host-local`: which addresses may be given, and which ones are asked for.
+//!
+//! The keys, their defaults and their order are those of the reference plugin (containernetworking/plugins v1.9.1,
+//! plugins/ipam/host-local); ranges that a runtime asks for come first, then the single range, then the list. What is wrong
+//! is said all at once. Where reservations are kept is not decided here.
+
+use super::{Valid, get, text};
+use crate::addr::PodRange;
+use crate::cni::{Args, CniError, Code, RouteConfig, Version};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use ipnet::IpNet;
+use serde_json::{Map, Value};
+
+/// Most sets of ranges, and ranges in one: a record holds as many addresses.
+const SETS: usize = 8;
+const RANGES: usize = 64;
+
+/// What is asked of the IPAM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ipam {
+    /// One address is taken from each set, from whichever of its ranges has one.
+    pub sets: Vec<Vec<PodRange>>,
+    /// Addresses that must be among those taken.
+    pub asked: Vec<IpAddr>,
+    /// Routes for the result.
+    pub routes: Vec<RouteConfig>,
+    /// File in the form of resolv.conf(5) whose words go into the result.
+    pub resolv_conf: Option<String>,
+}
+
+impl Valid {
+    /// Reads `ipam`, and what a runtime asks for beside it.
+    ///
+    /// # Errors
+    /// Code 7 with everything that is wrong.
+    pub fn ipam(&self, args: &Args) -> Result<Ipam, CniError> {
+        let mut wrong = Vec::new();
+        let ipam = self.section();
+        if ipam.is_none() {
+            wrong.push("key \"ipam\" is missing".into());
+        }
+        let ipam = ipam.unwrap_or(&self.object);
+        let read = Ipam {
+            sets: self.sets(ipam, &mut wrong),
+            asked: self.wanted(args, &mut wrong),
+            routes: routes(ipam, &mut wrong),
+            resolv_conf: text(ipam, "resolvConf")
+                .filter(|path| !path.is_empty())
+                .map(String::from),
+        };
+        if wrong.is_empty() {
+            return Ok(read);
+        }
+        let all = wrong.join("; ");
+        let msg = format!("configuration of network {}: {all}", self.name);
+        Err(CniError::new(Code::Config, msg))
+    }
+
+    /// Where reservations are kept as the reference plugin keeps them; none if they are ours to keep.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&str> {
+        text(self.section()?, "dataDir").filter(|path| !path.is_empty())
+    }
+
+    fn section(&self) -> Option<&Map<String, Value>> {
+        get(&self.object, "ipam").and_then(Value::as_object)
+    }
+
+    fn sets(&self, ipam: &Map<String, Value>, wrong: &mut Vec<String>) -> Vec<Vec<PodRange>> {
+        let runtime = get(&self.object, "runtimeConfig").and_then(Value::as_object);
+        let mut sets = list_of_sets(
+            runtime.and_then(|it| get(it, "ipRanges")),
+            "ipRanges",
+            wrong,
+        );
+        if get(ipam, "subnet").is_some_and(|subnet| !subnet.is_null()) {
+            match range(ipam) {
+                Ok(range) => sets.push(vec![range]),
+                Err(why) => wrong.push(format!("subnet: {why}")),
+            }
+        }
+        sets.extend(list_of_sets(get(ipam, "ranges"), "ranges", wrong));
+        if sets.is_empty() && wrong.is_empty() {
+            wrong.push("no ranges: neither \"subnet\" nor \"ranges\" is in \"ipam\"".into());
+        }
+        if sets.len() > SETS || sets.iter().any(|set| set.len() > RANGES) {
+            wrong.push(format!("more than {SETS} sets, or {RANGES} ranges in one"));
+        }
+        apart(&sets, wrong);
+        let of = |family| {
+            let is_of = |set: &&Vec<PodRange>| set.iter().any(|range| range.family() == family);
+            sets.iter().filter(is_of).count()
+        };
+        let most = [crate::addr::Family::V4, crate::addr::Family::V6].map(of);
+        if self.version < Version::V0_3_0 && most.iter().any(|count| *count > 1) {
+            let version = self.version;
+            wrong.push(format!(
+                "CNI version {version} has one address for each family"
+            ));
+        }
+        sets
+    }
+
+    /// Addresses from `CNI_ARGS`, `args.cni.ips` and `runtimeConfig.ips`, each once.
+    fn wanted(&self, args: &Args, wrong: &mut Vec<String>) -> Vec<IpAddr> {
+        let cni = get(&self.object, "args").and_then(Value::as_object);
+        let cni = cni
+            .and_then(|args| get(args, "cni"))
+            .and_then(Value::as_object);
+        let runtime = get(&self.object, "runtimeConfig").and_then(Value::as_object);
+        let lists = [cni, runtime].map(|it| it.and_then(|it| get(it, "ips")));
+        let named = args.ip.split(',').filter(|ip| !ip.is_empty());
+        let mut texts: Vec<String> = named.map(String::from).collect();
+        for list in lists.into_iter().flatten().filter(|list| !list.is_null()) {
+            let entries = list.as_array();
+            let all =
+                entries.map(|all| all.iter().map(|ip| ip.as_str().map(String::from)).collect());
+            match all.and_then(|all: Option<Vec<String>>| all) {
+                Some(more) => texts.extend(more),
+                None => wrong.push(format!("ips: {list} is no list of addresses")),
+            }
+        }
+        let mut ips = Vec::new();
+        for text in texts {
+            match address(&text) {
+                Some(ip) if ips.contains(&ip) => {}
+                Some(ip) => ips.push(ip),
+                None => wrong.push(format!("{text:?} is no address that could be asked for")),
+            }
+        }
+        ips
+    }
+}
+
+/// An address, with or without the length of a prefix.
+fn address(text: &str) -> Option<IpAddr> {
+    let net = || text.parse::<IpNet>().ok().map(|net| net.addr());
+    text.parse().ok().or_else(net)
+}
+
+fn list_of_sets(value: Option<&Value>, key: &str, wrong: &mut Vec<String>) -> Vec<Vec<PodRange>> {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Vec::new();
+    };
+    let Some(entries) = value.as_array() else {
+        wrong.push(format!("{key}: {value} is no list of lists of ranges"));
+        return Vec::new();
+    };
+    let mut sets = Vec::new();
+    for entry in entries {
+        let mut set = Vec::new();
+        for one in entry.as_array().into_iter().flatten() {
+            match one
+                .as_object()
+                .ok_or_else(|| "it is no object".into())
+                .and_then(range)
+            {
+                Ok(range) => set.push(range),
+                Err(why) => wrong.push(format!("{key}: {one}: {why}")),
+            }
+        }
+        match set.first() {
+            None if wrong.is_empty() => wrong.push(format!("{key}: {entry} is no list of ranges")),
+            Some(first) if set.iter().any(|it| it.family() != first.family()) => {
+                wrong.push(format!("{key}: {entry} mixes address families"));
+            }
+            _ => {}
+        }
+        sets.push(set);
+    }
+    sets
+}
+
+fn range(entry: &Map<String, Value>) -> Result<PodRange, String> {
+    let subnet = text(entry, "subnet").unwrap_or_default();
+    let subnet: IpNet = subnet
+        .parse()
+        .map_err(|_| format!("subnet {subnet:?} is no prefix such as 10.1.0.0/16"))?;
+    let bound = |key: &str| match get(entry, key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(value) => {
+            let ip = value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
+            ip.map(Some)
+                .ok_or_else(|| format!("{key} {value} is no address"))
+        }
+    };
+    let (start, end) = (bound("rangeStart")?, bound("rangeEnd")?);
+    PodRange::bounded(subnet, start, end, bound("gateway")?).map_err(|why| why.to_string())
+}
+
+/// No address can come from two places.
+fn apart(sets: &[Vec<PodRange>], wrong: &mut Vec<String>) {
+    let all: Vec<&PodRange> = sets.iter().flatten().collect();
+    for (i, range) in all.iter().enumerate() {
+        for other in all.iter().take(i).filter(|other| other.overlaps(range)) {
+            wrong.push(format!("ranges {other} and {range} overlap"));
+        }
+    }
+}
+
+fn routes(ipam: &Map<String, Value>, wrong: &mut Vec<String>) -> Vec<RouteConfig> {
+    let Some(value) = get(ipam, "routes").filter(|value| !value.is_null()) else {
+        return Vec::new();
+    };
+    let mut routes = Vec::new();
+    for entry in value.as_array().into_iter().flatten() {
+        match serde_json::from_value::<RouteConfig>(entry.clone()) {
+            Ok(route) => routes.push(route),
+            Err(why) => wrong.push(format!("routes: {entry}: {why}")),
+        }
+    }
+    if !value.is_array() {
+        wrong.push(format!("routes: {value} is no list"));
+    }
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cni::Valid;
+
+    fn read(ipam: &str, rest: &str, ip: Option<&str>) -> Result<Ipam, CniError> {
+        let input =
+            format!(r#"{{"cniVersion":"1.0.0","name":"n","type":"macvlan","ipam":{ipam}{rest}}}"#);
+        let args = Args {
+            ip: ip.unwrap_or_default().into(),
+            ..Args::default()
+        };
+        Valid::read(&input, "host-local")?.ipam(&args)
+    }
+
+    #[test]
+    fn the_runtimes_ranges_come_first_then_the_single_one_then_the_list() {
+        let ipam = read(
+            r#"{"type":"host-local","subnet":"10.1.0.0/24","rangeStart":"10.1.0.9","ranges":[[{"subnet":"fd00::/64"}]],
+                "routes":[{"dst":"0.0.0.0/0"},{"dst":"10.0.0.0/8","gw":"10.1.0.5","mtu":1400,"table":0}]}"#,
+            r#","runtimeConfig":{"IPRanges":[[{"Subnet":"10.2.0.0/24","RangeEnd":"10.2.0.9"}]],"ips":["10.2.0.7/24","fd00::7"]},
+                "args":{"cni":{"ips":["10.1.0.10"]}}"#,
+            Some("10.2.0.7"),
+        )
+        .unwrap();
+        let shown: Vec<String> = ipam
+            .sets
+            .iter()
+            .flatten()
+            .map(PodRange::to_string)
+            .collect();
+        let wanted = [
+            "10.2.0.0/24 (10.2.0.1 to 10.2.0.9)",
+            "10.1.0.0/24 (10.1.0.9 to 10.1.0.254)",
+            "fd00::/64",
+        ];
+        assert_eq!(shown, wanted);
+        let asked: Vec<String> = ipam.asked.iter().map(IpAddr::to_string).collect();
+        assert_eq!(asked, ["10.2.0.7", "10.1.0.10", "fd00::7"]);
+        assert_eq!(
+            (ipam.routes[1].mtu, ipam.routes[1].table),
+            (Some(1400), Some(0))
+        );
+    }
+
+    #[test]
+    fn what_is_no_range_is_refused_with_its_reason() {
+        for (ipam, part) in [
+            ("{}", "no ranges"),
+            (r#"{"subnet":"10.1.2.1/24"}"#, "has host bits set"),
+            (r#"{"subnet":"10.1.2.0/31"}"#, "too small"),
+            (
+                r#"{"subnet":"10.1.2.0/24","rangeStart":"10.1.3.1"}"#,
+                "10.1.3.1 is no address of 10.1.2.0/24",
+            ),
+            (
+                r#"{"subnet":"10.1.2.0/24","rangeStart":"10.1.2.9","rangeEnd":"10.1.2.5"}"#,
+                "no address for a pod",
+            ),
+            (
+                r#"{"ranges":[[{"subnet":"10.1.2.0/24"}],[{"subnet":"10.1.2.0/25"}]]}"#,
+                "overlap",
+            ),
+            (
+                r#"{"ranges":[[{"subnet":"10.1.2.0/24"},{"subnet":"fd00::/64"}]]}"#,
+                "mixes",
+            ),
+            (
+                r#"{"ranges":[{"subnet":"10.1.2.0/24"}]}"#,
+                "is no list of ranges",
+            ),
+            (
+                r#"{"subnet":"10.1.2.0/24","routes":[{"dst":"x"}]}"#,
+                "routes",
+            ),
+            (
+                r#"{"subnet":"10.1.2.0/24","gateway":7}"#,
+                "gateway 7 is no address",
+            ),
+        ] {
+            let error = read(ipam, "", None).unwrap_err();
+            assert_eq!(error.code, Code::Config);
+            assert!(error.msg.contains(part), "{part:?} in {:?}", error.msg);
+        }
+        assert!(read(r#"{"subnet":"10.1.2.0/24"}"#, "", Some("banana")).is_err());
+    }
+}
