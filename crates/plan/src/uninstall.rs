@@ -73,15 +73,21 @@ fn configurations(remains: &Remains, plan: &mut Plan) {
     }
 }
 
-/// The plugin under all its names, its log, and what was not finished. A runtime calls `loopback` for each pod of whatever
-/// network, so another network may live by ours.
+/// Names of ours that configurations of any network ask for; a runtime calls `loopback` for each pod of whatever network.
+const ANYBODYS: [&str; 4] = ["loopback", "bridge", "host-local", "portmap"];
+
+/// The plugin under all its names, its log, and what was not finished. Another network may live by ours.
 fn files(remains: &Remains, plan: &mut Plan) {
-    let is_loopback = |path: &str| path.rsplit('/').next() == Some("loopback");
+    let is_anybodys = |path: &str| {
+        path.rsplit('/')
+            .next()
+            .is_some_and(|name| ANYBODYS.contains(&name))
+    };
     for path in &remains.files {
         match remains.foreign.first() {
-            Some(foreign) if is_loopback(path) => plan.stays.push(Finding {
+            Some(foreign) if is_anybodys(path) => plan.stays.push(Finding {
                 what: format!("{path} is Podwire's, and pods of {foreign} may need it"),
-                hint: format!("put another loopback in its place; if nobody needs one: rm {path}"),
+                hint: format!("put another one in its place; if nobody needs it: rm {path}"),
             }),
             Some(_) | None => plan.changes.push(Change::RemoveFile(path.clone())),
         }
