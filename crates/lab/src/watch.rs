@@ -65,7 +65,8 @@ impl Ears {
         })
     }
 
-    /// Watches the folders of the files; where one is missing, the nearest one above it.
+    /// Watches the folders of the files; where one is missing, the nearest one above it. One that comes between the look for it
+    /// and the watch above it is found by the next look.
     fn watch(&self, files: &[&str]) -> Result<()> {
         use inotify::WatchFlags as Flags;
         let events = Flags::CREATE
@@ -75,10 +76,20 @@ impl Ears {
             | Flags::CLOSE_WRITE
             | Flags::MODIFY;
         for file in files {
-            let mut folders = Path::new(file).ancestors().skip(1);
-            folders
-                .find(|folder| inotify::add_watch(&self.files, *folder, events).is_ok())
-                .with_context(|| format!("no folder of {file} can be watched"))?;
+            let nearest = || {
+                let mut folders = Path::new(file).ancestors().skip(1);
+                folders
+                    .position(|folder| inotify::add_watch(&self.files, folder, events).is_ok())
+                    .with_context(|| format!("no folder of {file} can be watched"))
+            };
+            let mut before = nearest()?;
+            loop {
+                let now = nearest()?;
+                if now == before {
+                    break;
+                }
+                before = now;
+            }
         }
         Ok(())
     }
