@@ -56,8 +56,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        arguments: "[--reference DIR]",
-        does: "ADD and DEL beside the kernel's floor, and beside the plugins in DIR",
+        arguments: "[--quick] [--reference DIR] [--json FILE] [--check]",
+        does: "ADD and DEL beside the kernel's floor, and beside the plugins in DIR; all figures into FILE; with --check budgets decide",
         run: bench::run,
     },
     Verb {

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::Cluster;
-use crate::keys::{ADMIN, Keys};
 use crate::progress::say;
 use crate::{MASTER, Place, Shape, build};
 
@@ -242,7 +241,7 @@ fn ginkgo(cluster: &Cluster, cases: &[&str], at_once: usize, word: &str) -> Resu
             "--kubectl-path={}",
             place.program("kubectl")?.display()
         ))
-        .env("KUBECONFIG", Keys::of(place).kubeconfig(ADMIN))
+        .env("KUBECONFIG", cluster.kubeconfig())
         .current_dir(&folder)
         .stdin(Stdio::null())
         .stdout(out)

@@ -9,7 +9,7 @@ pub(crate) mod ledger;
 mod nodes;
 pub(crate) mod pods;
 pub(crate) mod traffic;
-mod upgrade;
+pub(crate) mod upgrade;
 
 use std::time::Duration;
 

@@ -18,12 +18,29 @@ type Pods = BTreeMap<String, BTreeSet<IpAddr>>;
 
 const STATE: &str = "/run/podwire/podwire";
 
+/// Whose records there are.
+#[derive(Clone, Copy)]
+enum Builds {
+    This,
+    /// Also those of builds that did not write down from where they saw their pods.
+    Older,
+}
+
 /// Waits until everybody agrees and no agent finds anything wrong, and gives the number of pods.
 pub(crate) fn agree(cluster: &Cluster) -> Result<usize> {
+    agree_of(cluster, Builds::This)
+}
+
+/// The same where older builds have attached some of the pods.
+pub(crate) fn agree_with_older(cluster: &Cluster) -> Result<usize> {
+    agree_of(cluster, Builds::Older)
+}
+
+fn agree_of(cluster: &Cluster, builds: Builds) -> Result<usize> {
     let mut all = BTreeMap::new();
     for node in cluster.nodes() {
         let what = format!("all agree on the pods of {}", node.name());
-        let pods = cluster.until(SOON, &what, || agree_on(cluster, &node))?;
+        let pods = cluster.until(SOON, &what, || agree_on(cluster, &node, builds))?;
         for (pod, addresses) in pods {
             for address in addresses {
                 let other = all.insert(address, pod.clone());
@@ -38,7 +55,7 @@ pub(crate) fn agree(cluster: &Cluster) -> Result<usize> {
     Ok(pods.len())
 }
 
-fn agree_on(cluster: &Cluster, node: &Node<'_>) -> Result<Pods> {
+fn agree_on(cluster: &Cluster, node: &Node<'_>, builds: Builds) -> Result<Pods> {
     let pods = of_api(cluster, node.name())?;
     let (records, count) = of_records(node)?;
     ensure!(
@@ -68,7 +85,7 @@ fn agree_on(cluster: &Cluster, node: &Node<'_>) -> Result<Pods> {
         links == names,
         "the pods are {names:?}, the links' {links:?}"
     );
-    no_leaks(node)?;
+    no_leaks(node, builds)?;
     // Without an agent there is nobody to be asked.
     if !node.pids_of(AGENT)?.is_empty() {
         status(cluster, node)?;
@@ -77,13 +94,15 @@ fn agree_on(cluster: &Cluster, node: &Node<'_>) -> Result<Pods> {
 }
 
 /// What `podwire leaks` says on the node itself, where it needs no agent: nothing is left, and every pod can be judged.
-fn no_leaks(node: &Node<'_>) -> Result<()> {
+fn no_leaks(node: &Node<'_>, builds: Builds) -> Result<()> {
     let text = node.run(&["podwire", "leaks", "--json"])?;
     let told: Value = serde_json::from_str(&text).context("podwire leaks: no JSON")?;
     let none = |key: &str| told[key].as_array().is_some_and(Vec::is_empty);
-    // Records of builds that did not write down from where they saw their pod.
-    let unseen = told["unseen"].as_array().into_iter().flatten();
-    let is_seen = unseen.into_iter().all(|unseen| unseen["cause"] == "old");
+    let unseen = told["unseen"].as_array().context("podwire leaks: unseen")?;
+    let is_seen = match builds {
+        Builds::This => unseen.is_empty(),
+        Builds::Older => unseen.iter().all(|unseen| unseen["cause"] == "old"),
+    };
     ensure!(
         told["run_dir_found"] == true && none("leaks") && is_seen,
         "podwire leaks says {text}"

@@ -63,7 +63,8 @@ fn while_pods_come_and_go(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn runs(cluster: &Cluster, image: &str) -> Result<()> {
+/// On each node the agent is of this image.
+pub(crate) fn runs(cluster: &Cluster, image: &str) -> Result<()> {
     let path = "jsonpath={.items[*].spec.containers[0].image}";
     let images = kubectl(cluster, &["get", "pods", "-l", AGENTS, "-o", path])?;
     let images: Vec<_> = images.split_whitespace().collect();

@@ -1,12 +1,12 @@
 //! An upgrade from the first build that could be installed, back to it, and up again: each serves the pods of the other.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use cluster::older::{Older, older};
 use cluster::{Cluster, Objects};
 
+use crate::endure::upgrade::runs;
 use crate::endure::{
-    AGENTS, DAEMON_SET, NODES, SOON_FOR_KUBECTL, agents_run, kubectl, ledger, pods, three_nodes,
-    traffic,
+    DAEMON_SET, NODES, SOON_FOR_KUBECTL, agents_run, kubectl, ledger, pods, three_nodes, traffic,
 };
 
 /// Some of each build's on every node.
@@ -29,24 +29,24 @@ fn no_packet_is_lost_by_an_upgrade_from_the_first_build_by_its_rollback_and_by_a
     let (first, second) = (born(&cluster, "first")?, born(&cluster, "second")?);
 
     install(&cluster, &newer.1, &image)?;
-    ledger::agree(&cluster)?;
+    ledger::agree_with_older(&cluster)?;
     pods::new_ones_talk(&cluster)?;
     ends(first, &cluster, "first", &older)?;
     let third = born(&cluster, "third")?;
-    ledger::agree(&cluster)?;
+    ledger::agree_with_older(&cluster)?;
 
     install(&cluster, &older.manifest, &older.image)?;
-    ledger::agree(&cluster)?;
+    ledger::agree_with_older(&cluster)?;
     pods::new_ones_talk(&cluster)?;
     ends(second, &cluster, "second", &older)?;
     pods::scale(&cluster, "third", PODS / 2)?;
     pods::counted(&cluster, "third", PODS / 2)?;
-    ledger::agree(&cluster)?;
+    ledger::agree_with_older(&cluster)?;
 
     install(&cluster, &newer.1, &image)?;
     pods::new_ones_talk(&cluster)?;
     ends(third, &cluster, "third", &older)?;
-    ledger::agree(&cluster)?;
+    ledger::agree_with_older(&cluster)?;
     traffic.arrived_whole()
 }
 
@@ -71,12 +71,14 @@ fn born<'a>(cluster: &'a Cluster, name: &str) -> Result<Objects<'a>> {
 fn ends(pods: Objects<'_>, cluster: &Cluster, name: &str, older: &Older) -> Result<()> {
     drop(pods);
     pods::counted(cluster, name, 0)?;
-    ledger::agree(cluster).map(drop).map_err(|error| {
-        error.context(format!(
-            "after the end of {name}; the older build is {}",
-            older.commit
-        ))
-    })
+    ledger::agree_with_older(cluster)
+        .map(drop)
+        .map_err(|error| {
+            error.context(format!(
+                "after the end of {name}; the older build is {}",
+                older.commit
+            ))
+        })
 }
 
 /// Applies a manifest, and waits until its agents are everywhere.
@@ -87,9 +89,5 @@ fn install(cluster: &Cluster, manifest: &str, image: &str) -> Result<()> {
         &["rollout", "status", DAEMON_SET, SOON_FOR_KUBECTL],
     )?;
     agents_run(cluster)?;
-    let path = "jsonpath={.items[*].spec.containers[0].image}";
-    let images = kubectl(cluster, &["get", "pods", "-l", AGENTS, "-o", path])?;
-    let all = images.split_whitespace().all(|running| running == image);
-    ensure!(all, "{images} run, not {image}");
-    Ok(())
+    runs(cluster, image)
 }
