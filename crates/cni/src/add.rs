@@ -19,7 +19,6 @@ use model::cni::{Asked, Call, CniError, CniResult, Code, NetConf, Valid};
 use model::name::IfName;
 use model::net::Sysctl;
 use plan::wire::{self, Bridge, Ground, Wiring};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -268,7 +267,7 @@ fn attach(
     let bridge_nf = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
     // Bridges of somebody's own are apart from each other, and may have the same addresses.
     let mut avoid = match network.bridged {
-        Some(_) => BTreeSet::new(),
+        Some(_) => bridged::given_before(network, store)?,
         None => store.leased_elsewhere().map_err(|error| state(&error))?,
     };
     let mut witnessed: Vec<IpAddr> = Vec::new();

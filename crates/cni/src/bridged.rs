@@ -7,15 +7,17 @@ use crate::add::{self, Ends, Want};
 use crate::answer::{kernel, state};
 use crate::log::Trace;
 use crate::standing::standing;
-use crate::{del, delegate, order, resolv};
+use crate::{del, delegate, host_local, order, resolv};
 use host::rtnl::Rtnl;
 use host::store::Store;
 use model::attachment::{Attachment, Key};
 use model::change::Change;
-use model::cni::{CniError, CniResult, Code, Dns, NetConf, Valid};
+use model::cni::{Call, CniError, CniResult, Code, Dns, NetConf, Valid};
 use model::name::IfName;
 use model::net::Address;
 use plan::bridge;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// An ADD with addresses that another plugin gives; they go back if it fails.
 pub(crate) fn delegated(
@@ -58,6 +60,30 @@ pub(crate) fn complete(network: &mut NetConf) -> Result<(), CniError> {
         && bridged.dns == Dns::default()
     {
         bridged.dns = resolv::dns(path.as_deref())?;
+    }
+    Ok(())
+}
+
+/// What the reference plugin gave away on this node before this one took its place, where the addresses are given here.
+pub(crate) fn given_before(network: &NetConf, store: &Store) -> Result<BTreeSet<IpAddr>, CniError> {
+    match network.ipam {
+        Some(_) => host_local::given_before(store.network()),
+        None => Ok(BTreeSet::new()),
+    }
+}
+
+/// Frees what it gave to this attachment.
+pub(crate) fn release(call: &Call, conf: &Valid) -> Result<(), CniError> {
+    if conf.gives_as_host_local() {
+        host_local::release_before(&del::key(call, conf)?)?;
+    }
+    Ok(())
+}
+
+/// Frees what it gave to attachments that are not listed.
+pub(crate) fn collect(conf: &Valid, called: u64) -> Result<(), CniError> {
+    if conf.gives_as_host_local() {
+        host_local::collect_before(conf, called)?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@
 //! success. The record goes last: a kill anywhere leaves it to the next DEL, GC or ADD.
 
 use crate::answer::{kernel, state};
-use crate::delegate;
 use crate::log::Trace;
+use crate::{bridged, delegate};
 use host::rtnl::Rtnl;
 use host::store::{Held, ROOT, Store};
 use host::teardown::{self, Ports, Stuck};
@@ -18,6 +18,7 @@ use std::path::Path;
 /// DEL of the types that make an interface: the addresses go back after the link is gone.
 pub(crate) fn run(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
     del(call, conf, trace)?;
+    bridged::release(call, conf)?;
     delegate::pass("DEL", conf)
 }
 

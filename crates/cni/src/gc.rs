@@ -5,7 +5,7 @@
 
 use crate::answer::{kernel, state};
 use crate::log::Trace;
-use crate::{del, delegate};
+use crate::{bridged, del, delegate};
 use host::rtnl::Rtnl;
 use host::store::{Attempt, Held, ROOT, Store};
 use model::cni::{CniError, Code, Valid, Version};
@@ -13,8 +13,15 @@ use std::path::Path;
 
 /// GC of the types that make an interface.
 pub(crate) fn run(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), CniError> {
-    gc(conf, called, trace)?;
-    delegate::pass("GC", conf)
+    let own = gc(conf, called, trace);
+    let theirs = bridged::collect(conf, called).and_then(|()| delegate::pass("GC", conf));
+    match (own, theirs) {
+        (Err(own), Err(theirs)) => {
+            let details = format!("{}; {theirs}", own.details);
+            Err(own.details(details))
+        }
+        (own, theirs) => own.and(theirs),
+    }
 }
 
 /// `called` is when the process began: whatever was born later was not known to whoever made the list.

@@ -16,6 +16,7 @@ use host::store::{Claim, Held, ROOT, Store};
 use model::attachment::{Attachment, Key, Mode, PodAddress};
 use model::bandwidth::Bandwidth;
 use model::cni::{Call, CniError, CniResult, Code, Dns, Ipam, Valid, Verb, Version};
+use model::name::NetworkName;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -45,7 +46,7 @@ pub(crate) fn run(
         (Verb::Del, None) => {
             del::del(call, conf, trace)?;
             // Of a pod from before this plugin came.
-            dir::release(Path::new(reserved::DEFAULT), &del::key(call, conf)?)?;
+            release_before(&del::key(call, conf)?)?;
         }
         (Verb::Del, Some(path)) => dir::release(path, &del::key(call, conf)?)?,
         (Verb::Check, data_dir) => {
@@ -58,7 +59,7 @@ pub(crate) fn run(
         }
         (Verb::Gc, None) => {
             gc::gc(conf, began, trace)?;
-            dir::collect(Path::new(reserved::DEFAULT), conf, began)?;
+            collect_before(conf, began)?;
         }
         (Verb::Gc, Some(path)) => {
             conf.must_know("GC", Version::V1_1_0)?;
@@ -107,7 +108,7 @@ fn take(
             }
         };
         trace.step("record");
-        let taken = earlier(&key.network)
+        let taken = given_before(&key.network)
             .and_then(|avoid| addresses::take_of(ipam, &mut held, &store, &avoid));
         trace.step("lease");
         let addresses = held.record().map(|record| record.addresses.clone());
@@ -176,13 +177,23 @@ fn standing(
 
 /// What the reference plugin gave away before this one took its place. Which of it is of dead pods only a clock that jumps
 /// could say; DEL and GC free it.
-fn earlier(network: &model::name::NetworkName) -> Result<BTreeSet<IpAddr>, CniError> {
+pub(crate) fn given_before(network: &NetworkName) -> Result<BTreeSet<IpAddr>, CniError> {
     let path = Path::new(reserved::DEFAULT);
     let Some(there) = Reserved::existing(path, network).map_err(|error| state(&error))? else {
         return Ok(BTreeSet::new());
     };
     let all = there.all().map_err(|error| state(&error))?;
     Ok(all.iter().map(|it| it.ip).collect())
+}
+
+/// Frees what it gave to this attachment.
+pub(crate) fn release_before(key: &Key) -> Result<(), CniError> {
+    dir::release(Path::new(reserved::DEFAULT), key)
+}
+
+/// Frees what it gave to attachments that are not listed. `called` is when the process began.
+pub(crate) fn collect_before(conf: &Valid, called: u64) -> Result<(), CniError> {
+    dir::collect(Path::new(reserved::DEFAULT), conf, called)
 }
 
 fn holds(key: &Key) -> Result<(), CniError> {

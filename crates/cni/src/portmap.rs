@@ -15,6 +15,8 @@ use model::attachment::{Attachment, Key, Mode};
 use model::bandwidth::Bandwidth;
 use model::cni::{Call, CniError, Code, NetConf, Valid, Verb, Version, hand_on};
 use model::name::IfName;
+use model::state::Lookup;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// So often the remains of an earlier ADD of the same attachment are removed.
@@ -49,30 +51,45 @@ fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<Answer, CniError>
     let key = del::key(call, conf)?;
     let addresses = conf.chained(&key.ifname)?;
     let mut network = conf.port_maps(&addresses)?;
-    let store = Store::open(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?;
-    let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
     if network.ports.is_empty() || addresses.is_empty() {
         // What an ADD before this one published is not asked for any more.
-        if let Some(held) = store.hold(&key).map_err(|error| state(&error))? {
-            del::detach(held, &store, &mut rtnl, trace)?;
-        }
+        del::del(call, conf, trace)?;
         return Ok(Answer::Object(handed_on));
     }
-    let ways = rtnl
-        .ways(&[addresses[0].ip])
-        .map_err(|error| kernel(&error))?;
-    let Some(way) = ways.into_values().next().map(|lookup| lookup.dev) else {
-        let msg = format!("the node has no route to {}", addresses[0].ip);
-        return Err(CniError::new(Code::Config, msg)
-            .details("prevResult must have an address that the node reaches"));
-    };
-    network.mode = Mode::Chained(way.clone());
+    let store = Store::open(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?;
+    let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
+    let way = way(addresses[0].ip, &mut rtnl)?;
+    if is_bridge(&way, &mut rtnl)? {
+        // Its pods answer each other past us; see `Set::Bridges`.
+        network.mode = Mode::Chained(way.clone());
+    }
     let wanted = Attachment {
         addresses,
+        mode: Mode::Chained(way.clone()),
         ..record(call, key, &network)
     };
     publish(&wanted, &way, (&network, &store), &mut rtnl, trace)?;
     Ok(Answer::Object(handed_on))
+}
+
+/// The link that leads to the pod. An address behind a gateway is somebody else's: what is led there comes back past us.
+fn way(ip: IpAddr, rtnl: &mut Rtnl) -> Result<IfName, CniError> {
+    let ways = rtnl.ways(&[ip]).map_err(|error| kernel(&error))?;
+    let why = match ways.into_values().next() {
+        Some(Lookup { dev, gateway: None }) => return Ok(dev),
+        Some(Lookup {
+            gateway: Some(gateway),
+            ..
+        }) => format!("the way to {ip} leads over gateway {gateway}"),
+        None => format!("the node has no route to {ip}"),
+    };
+    Err(CniError::new(Code::Config, why)
+        .details("prevResult must have an address on a link of this node"))
+}
+
+fn is_bridge(link: &IfName, rtnl: &mut Rtnl) -> Result<bool, CniError> {
+    let seen = rtnl.link(link).map_err(|error| kernel(&error))?;
+    Ok(seen.and_then(|seen| seen.kind).as_deref() == Some("bridge"))
 }
 
 fn publish(

@@ -9,7 +9,8 @@ use crate::error::Error;
 use model::name::{ContainerId, IfName, NetworkName};
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, fstat, linkat, mkdirat, openat, unlinkat,
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat,
+    futimens, linkat, mkdirat, openat, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::net::IpAddr;
@@ -29,7 +30,7 @@ const LONGEST: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Reserved {
     folder: OwnedFd,
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 /// One of them.
@@ -96,13 +97,23 @@ impl Reserved {
         Ok(all)
     }
 
-    /// What the clock of files says, if the file system has files without names: the only clock that may be compared with
+    /// What the clock of files says, by the lock's own time: the only clock that may be compared with
     /// [`Reservation::since`].
-    #[must_use]
-    pub fn now(&self) -> Option<SystemTime> {
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(&self.folder, ".", flags, Mode::RUSR | Mode::WUSR).ok()?;
-        Some(modified(fstat(&file).ok()?.st_mtime))
+    ///
+    /// # Errors
+    /// The lock's time cannot be set.
+    pub fn now(&self) -> Result<SystemTime, Error> {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        let told = futimens(&self.lock, &times).and_then(|()| fstat(&self.lock));
+        let told = told.map_err(|errno| fail("ask for the time of", Path::new("lock"), errno))?;
+        Ok(modified(told.st_mtime))
     }
 
     /// Reserves `ip`; `false` if it is another's.
@@ -157,10 +168,7 @@ impl Reserved {
         let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let lock = openat(&folder, "lock", flags, Mode::RUSR | Mode::WUSR)?;
         retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))?;
-        Ok(Self {
-            folder,
-            _lock: lock,
-        })
+        Ok(Self { folder, lock })
     }
 
     fn addresses(&self) -> Result<Vec<IpAddr>, Error> {

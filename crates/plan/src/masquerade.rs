@@ -125,7 +125,7 @@ fn bridged() -> [Rule; 2] {
     ]
 }
 
-fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
+pub(crate) fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
     Rule {
         matches,
         verdict,
@@ -133,8 +133,8 @@ fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
     }
 }
 
-/// Only called with the literals above.
-fn net(text: &str) -> IpNet {
+/// Only called with literals.
+pub(crate) fn net(text: &str) -> IpNet {
     text.parse().unwrap_or_default()
 }
 

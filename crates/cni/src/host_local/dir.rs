@@ -27,10 +27,9 @@ pub(super) fn take(path: &Path, key: &Key, asked: &Ipam) -> Result<Vec<PodAddres
     }
     let mut taken: BTreeSet<IpAddr> = all.iter().map(|it| it.ip).collect();
     let mut given = Vec::new();
-    let mut outcome = ipam::wishes(&asked.sets, &asked.asked)
-        .map_err(|why| CniError::new(Code::Config, why.to_string()));
-    let wishes = outcome.as_mut().map(std::mem::take).unwrap_or_default();
-    let mut outcome = outcome.map(drop);
+    let wishes = ipam::wishes(&asked.sets, &asked.asked)
+        .map_err(|why| CniError::new(Code::Config, why.to_string()))?;
+    let mut outcome = Ok(());
     for (number, (set, wish)) in asked.sets.iter().zip(wishes).enumerate() {
         outcome = one(&there, key, (number, set), wish, &all, &taken).map(|address| {
             taken.insert(address.ip);
@@ -106,11 +105,12 @@ pub(super) fn collect(path: &Path, conf: &Valid, called: u64) -> Result<(), CniE
     };
     // Only a clock that does not jump says how long ago the call began, and only that of files how old a file is.
     let ago = Duration::from_nanos(host::clock::boottime_ns().saturating_sub(called));
-    let before = there.now().and_then(|now| now.checked_sub(ago + SURE));
+    let now = there.now().map_err(|error| state(&error))?;
+    let before = now.checked_sub(ago + SURE);
     let listed = conf.attachments.as_deref().unwrap_or_default();
     for it in there.all().map_err(|error| state(&error))? {
         let is_listed = listed.iter().any(|(id, ifname)| it.is_of(id, ifname));
-        if !is_listed && before.is_none_or(|before| it.since < before) {
+        if !is_listed && before.is_some_and(|before| it.since < before) {
             there.release(it.ip).map_err(|error| state(&error))?;
         }
     }

@@ -380,9 +380,42 @@ fn keys_that_are_not_served_are_refused_by_name() -> Result<()> {
         bridge
             .with("preserveDefaultVlan", true)
             .refused("c", 2, "preserveDefaultVlan")?;
+        let files = json!({"type": "host-local", "subnet": "10.7.0.0/24", "dataDir": "/run/files"});
+        bridge.with("ipam", files).refused("e", 2, "ipam.dataDir")?;
         bridge
             .with("ipam", json!({"type": "nowhere"}))
             .refused("d", 4, "nowhere")
+    })
+}
+
+#[test]
+fn what_the_reference_plugin_gave_away_before_is_passed_over_and_freed() -> Result<()> {
+    Lab::scenario(|lab| {
+        let ipam = json!({"type": "host-local", "subnet": "10.7.0.0/29"});
+        let bridge = Bridge::new(lab, json!({"isGateway": true, "ipam": ipam}))?;
+        let folder = "/var/lib/cni/networks/mine";
+        let old = bridge.node.pod("old")?;
+        let id = Attachment::of(&old).container_id;
+        bridge.node.attempt(|| {
+            fs::create_dir_all(folder)?;
+            fs::write(format!("{folder}/10.7.0.2"), format!("{id}\r\neth0"))?;
+            let dead = format!("{folder}/10.7.0.3");
+            fs::write(&dead, "dead\r\neth0")?;
+            let dead = fs::File::options().write(true).open(dead)?;
+            Ok(dead.set_modified(std::time::SystemTime::UNIX_EPOCH)?)
+        })?;
+        let (new, told) = bridge.pod("new")?;
+        ensure!(told["ips"][0]["address"] == "10.7.0.4/29", "{told}");
+        bridge.del(&old)?;
+        bridge.del(&new)?;
+        let conf = bridge.with("cni.dev/valid-attachments", json!([])).conf;
+        bridge
+            .plugin
+            .call(&bridge.node, "GC", &Attachment::of(&new), &conf)?
+            .ok()?;
+        let left = said(&bridge.node, &format!("ls {folder}"))?;
+        ensure!(left.trim() == "lock", "{left}");
+        Ok(())
     })
 }
 

@@ -106,6 +106,7 @@ fn keys_and_variables_of_runtimes_are_accepted_as_they_come() -> Result<()> {
                 json!({"portMappings": [], "io.kubernetes.cri.pod-annotations": {"a": "b"}}),
             )
             .with("args", json!({"cni": {"labels": []}}))
+            .with("ipam", json!({"type": "nobodys"}))
             .with("dns", json!({"Servers": null}));
         let (pod, result) = rig.pod("a")?;
         let mut told: Value = result;

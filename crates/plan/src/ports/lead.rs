@@ -2,10 +2,9 @@
 //!
 //! They never change; what does stands in the sets. Who stands there is decided beside. Follows nft(8).
 
-use alloc::string::ToString;
+use crate::masquerade::{net, rule};
 use alloc::vec;
 use alloc::vec::Vec;
-use ipnet::IpNet;
 use model::addr::Family;
 use model::firewall::{Chain, Hook, Is, Match, Rule, Set, Verdict};
 
@@ -97,17 +96,4 @@ pub(crate) fn guard() -> Rule {
         Verdict::Drop,
         "the node's loopback is the node's",
     )
-}
-
-fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
-    Rule {
-        matches,
-        verdict,
-        comment: comment.to_string(),
-    }
-}
-
-/// Only called with the literals above.
-fn net(text: &str) -> IpNet {
-    text.parse().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 //! What is known there and not served here is an error that names the key. Addresses come from `ipam`: type `host-local` is
 //! read here, any other is a program that is asked, and none means that the pod has no address.
 
-use super::{BRIDGE, NetConf, Valid, get, text};
+use super::{BRIDGE, Kind, NetConf, Valid, get, text};
 use crate::attachment::{Bridged, Mode};
 use crate::cni::{Args, CniError, Code, Dns};
 use crate::name::IfName;
@@ -11,6 +11,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde_json::{Map, Value};
+
+/// The IPAM that is built in.
+const HOST_LOCAL: &str = "host-local";
 
 /// Known to the reference plugin; the kernels at hand have no bridges that filter by VLAN.
 const NOT_SERVED: [&str; 3] = ["vlan", "vlanTrunk", "preserveDefaultVlan"];
@@ -22,7 +25,7 @@ impl Valid {
     /// Code 7 for a name that is no plugin's.
     pub fn delegate(&self) -> Result<Option<&str>, CniError> {
         let name = self.ipam_type();
-        if name.is_empty() || name == "host-local" {
+        if self.kind != Kind::Bridge || name.is_empty() || name == HOST_LOCAL {
             return Ok(None);
         }
         if name.contains('/') || name == "." || name == ".." {
@@ -30,6 +33,12 @@ impl Valid {
             return Err(CniError::new(Code::Config, msg));
         }
         Ok(Some(name))
+    }
+
+    /// Whether the addresses of type `bridge` are given here, as type `host-local` gives them.
+    #[must_use]
+    pub fn gives_as_host_local(&self) -> bool {
+        self.kind == Kind::Bridge && self.ipam_type() == HOST_LOCAL
     }
 
     /// Refuses what is known and not served.
@@ -44,6 +53,12 @@ impl Valid {
         };
         let of_conf = |key| get(&self.object, key).filter(set).map(|value| (key, value));
         let found = NOT_SERVED.into_iter().find_map(of_conf);
+        if let Some(path) = self.data_dir().filter(|_| self.gives_as_host_local()) {
+            let msg = format!("key \"ipam.dataDir\" = {path:?} of type bridge is not served");
+            return Err(CniError::new(Code::Unsupported, msg).details(
+                "remove the key: what stands in the default folder is kept, and reservations are Podwire's own from then on",
+            ));
+        }
         let Some((key, value)) = found else {
             return Ok(());
         };
