@@ -4,7 +4,7 @@
 //! runtime that pods may come, is written only then. What a round came to decides when the next one begins (`pace`).
 
 mod known;
-mod mend;
+mod reckon;
 mod sweeps;
 mod told;
 
@@ -27,7 +27,8 @@ use model::name::{NetworkName, NodeName};
 use model::state::HostState;
 use model::status::{Finding, Status};
 use plan::after::after;
-use plan::node::{Plan, lookups, plan};
+use plan::mend;
+use plan::node::{Plan, plan};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
@@ -125,8 +126,8 @@ impl Control {
         let Some(cluster) = self.cluster.clone() else {
             return Ok((outcome, findings));
         };
-        if let Some(findings) = self.reckoned(&cluster).await? {
-            return Ok((Outcome::Changed, findings));
+        if let Some(reckoned) = self.reckoned(&cluster).await? {
+            return Ok(reckoned);
         }
         self.known.look();
         let began = self.now();
@@ -181,37 +182,6 @@ impl Control {
         // Others are at work on the node as well; what they do wakes us, but so that it does not depend on that:
         self.pace.event(self.now());
         Ok((outcome, findings))
-    }
-
-    /// Another list of nodes is put into effect without a look at the kernel, if it is known what a look would show; gives
-    /// what is wrong. What a look would show afterwards is seen once nothing more comes.
-    async fn reckoned(&mut self, cluster: &Arc<Cluster>) -> Result<Option<Vec<Finding>>> {
-        let now = self.now();
-        let known = self.pace.is_news().then(|| self.known.take(now)).flatten();
-        let Some(mut have) = known else {
-            return Ok(None);
-        };
-        let asked = lookups(cluster, &self.status.node).into_iter();
-        let lack = asked.filter(|ip| !have.lookups.contains_key(ip)).collect();
-        let Ok(glance) = self.kernel.glance(lack).await? else {
-            return Ok(None);
-        };
-        if glance.conflist != have.conflist {
-            // Others write it, too, and what they have written must not get lost.
-            return Ok(None);
-        }
-        have.lookups.extend(glance.ways);
-        let plan = plan(cluster, &self.status.node, &have);
-        let changes: Vec<Change> = plan.changes.into_iter().chain(plan.conflist).collect();
-        let generation = have.generation;
-        let Some(have) = after(have, &changes) else {
-            return Ok(None);
-        };
-        if !self.apply(changes, generation).await?.is_empty() {
-            return Ok(None);
-        }
-        self.known.changed(have, self.now());
-        Ok(Some(plan.findings))
     }
 
     /// Not everything that moves a way is told: rules are not.

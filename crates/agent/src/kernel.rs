@@ -167,7 +167,7 @@ impl Owner {
                 Command::Observe(cluster, fresh) => {
                     Answer::Observed(Box::new(self.observe(&cluster, fresh)))
                 }
-                Command::Glance(to) => Answer::Glanced(self.machine.glance(&to)),
+                Command::Glance(to) => Answer::Glanced(self.glance(&to)),
                 Command::Apply(changes, generation) => {
                     let (machine, run) = (&mut self.machine, &self.run);
                     Answer::Applied(ports::apply(machine, run, changes, generation))
@@ -178,6 +178,13 @@ impl Owner {
                 return;
             }
         }
+    }
+
+    /// The look that follows need not ask for the same ways.
+    fn glance(&mut self, to: &[IpAddr]) -> Result<Glance, Error> {
+        let glance = self.machine.glance(to)?;
+        self.ways.extend(glance.ways.clone());
+        Ok(glance)
     }
 
     fn observe(&mut self, cluster: &Cluster, fresh: bool) -> Result<HostState, Error> {
@@ -222,7 +229,9 @@ impl Owner {
                         have.peopled.extend(ranges());
                     }
                 }
-                if let Mode::Bridge(bridge) | Mode::Chained(bridge) = &attachment.mode {
+                if let Mode::Bridge(bridge) | Mode::Chained(bridge) = &attachment.mode
+                    && have.links.get(bridge).is_some_and(|link| link.bridge)
+                {
                     have.bridges.insert(bridge.clone());
                     if attachment.bridged.is_some() {
                         have.shared.extend(ranges().map(|range| range.net()));

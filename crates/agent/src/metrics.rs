@@ -127,7 +127,7 @@ impl Metrics {
         for (name, help, family) in [
             (
                 "rounds",
-                "Looks at the node until nothing is left to do; outcome: in_order, changed, failed",
+                "Looks at the node until nothing is left to do, or another list of nodes put into effect without one; outcome: in_order, changed, failed",
                 &self.rounds,
             ),
             (

@@ -18,7 +18,8 @@ use model::change::Change;
 use model::cni::NetConf;
 use model::firewall::{Elements, TableState};
 use model::state::HostState;
-use plan::order::{self, By, IPV6_FORWARD};
+use plan::node::IPV6_FORWARD;
+use plan::order::{self, By};
 use plan::{diff, masquerade};
 use std::path::Path;
 

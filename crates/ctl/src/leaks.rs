@@ -8,6 +8,7 @@ use crate::status::{age, report};
 use anyhow::{Context, Result};
 use host::nft::Nft;
 use host::rtnl::Rtnl;
+use host::store::Store;
 use host::{clock, survey};
 use model::reclaim::{Kind, Leak, Unseen};
 use plan::reclaim::{Judgement, findings, judge};
@@ -64,7 +65,7 @@ pub(crate) fn gather(run: &Path) -> Result<View> {
 }
 
 fn look(run: &Path) -> Result<Judgement> {
-    let stores = survey::stores(run)?;
+    let stores = Store::all(run)?;
     let (mut rtnl, mut nft) = (Rtnl::open()?, Nft::open()?);
     Ok(judge(&survey::survey(&stores, &mut rtnl, Some(&mut nft))?))
 }

@@ -187,7 +187,7 @@ impl Node {
     }
 
     fn refuse_while_pods_live(&self, said: &str) -> Result<()> {
-        let living = pods::living(&self.places.run, &self.places.root)?;
+        let living = pods::living(&self.places.run, &self.places.root, said)?;
         if living.is_empty() {
             return Ok(());
         }

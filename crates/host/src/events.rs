@@ -7,7 +7,7 @@
 
 use crate::Error;
 use crate::netlink::{Raw, notices};
-use model::net::VETH_PREFIX;
+use model::net::is_pod_link;
 use netlink_sys::Socket;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -141,6 +141,11 @@ const DEL_ROUTE: u16 = 25;
 const NEW_CONF: u16 = 80;
 const DEL_CONF: u16 = 81;
 
+/// A name of an attribute, which ends with a zero.
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes.strip_suffix(&[0]).unwrap_or(bytes)).ok()
+}
+
 /// Whether a message is about a pod's link, or about forwarding and filters only. A pod's link that comes or goes is noted.
 /// See linux/rtnetlink.h.
 fn moves_no_way(message: &Raw<'_>, pods: &mut BTreeSet<u32>) -> bool {
@@ -156,7 +161,7 @@ fn moves_no_way(message: &Raw<'_>, pods: &mut BTreeSet<u32>) -> bool {
     let of = match message.kind {
         NEW_LINK | DEL_LINK => {
             let name = attribute(16, NAME);
-            let is_pods = name.is_some_and(|name| name.starts_with(VETH_PREFIX.as_bytes()));
+            let is_pods = name.and_then(text).is_some_and(is_pod_link);
             if let Some(index) = index() {
                 if is_pods && message.kind == NEW_LINK {
                     pods.insert(index);

@@ -16,15 +16,6 @@ use model::name::{IfName, NetworkName};
 use model::reclaim::{Door, Folder, Sighting, Survey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
-
-/// As [`Store::all`].
-///
-/// # Errors
-/// It cannot be read.
-pub fn stores(root: &Path) -> Result<Vec<Store>, Error> {
-    Store::all(root)
-}
 
 /// Everything of these networks; owners of host ports only if `nft` is given.
 ///

@@ -89,19 +89,19 @@ fn others_changes_are_heard_and_ones_own_are_not() {
 fn what_becomes_of_a_pods_link_moves_nobodys_way() {
     let _node = node();
     let mut events = Events::open().unwrap();
-    ip("link add pw0 type veth peer name peer0");
+    ip("link add pw0123456789abc type veth peer name peer0");
     assert_eq!(events.drain(&[]), Ok(WAYS), "the other end is no pod's");
     for change in [
-        "link set pw0 up",
-        "addr add 10.4.0.1/32 dev pw0",
-        "route add 10.4.0.2/32 dev pw0",
+        "link set pw0123456789abc up",
+        "addr add 10.4.0.1/32 dev pw0123456789abc",
+        "route add 10.4.0.2/32 dev pw0123456789abc",
     ] {
         ip(change);
         assert_eq!(events.drain(&[]), Ok(NEWS), "{change}");
     }
-    ip("route add 10.4.0.3/32 dev pw0");
+    ip("route add 10.4.0.3/32 dev pw0123456789abc");
     assert_eq!(events.drain(&[]), Ok(NEWS));
-    ip("addr del 10.4.0.1/32 dev pw0");
+    ip("addr del 10.4.0.1/32 dev pw0123456789abc");
     assert_eq!(events.drain(&[]), Ok(NEWS));
     ip("link set peer0 up");
     assert_eq!(events.drain(&[]), Ok(WAYS));

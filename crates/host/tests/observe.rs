@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 fn one_link_is_seen_with_all_that_hangs_on_it() {
     let (mut node, pod) = (node(), pod());
     routed(&mut node, &pod.netns);
-    let view = node.observe_link(&name("pw0")).unwrap().unwrap();
+    let view = node
+        .observe_link(&name("pw0123456789abc"))
+        .unwrap()
+        .unwrap();
     assert_eq!(view.link.kind.as_deref(), Some("veth"));
     assert_eq!(view.link.alias.as_deref(), Some("shop/cart-7"));
     assert_eq!(
@@ -21,7 +24,10 @@ fn one_link_is_seen_with_all_that_hangs_on_it() {
     let far = view.link.peer.unwrap();
     assert!(far.netns.is_some());
     assert!(view.addresses.is_empty());
-    let routes = [out("10.244.0.2/32", "pw0"), out("fd00::2/128", "pw0")];
+    let routes = [
+        out("10.244.0.2/32", "pw0123456789abc"),
+        out("fd00::2/128", "pw0123456789abc"),
+    ];
     assert!(view.routes.is_superset(&BTreeSet::from(routes)), "{view:?}");
     let neighbours = ["10.244.0.2", "fd00::2"].map(|ip| (ip.parse().unwrap(), POD_MAC));
     assert_eq!(view.neighbours, BTreeMap::from(neighbours));
@@ -50,10 +56,13 @@ fn one_link_is_seen_with_all_that_hangs_on_it() {
 fn a_bridges_port_is_seen_as_one() {
     use std::os::fd::AsFd as _;
     let (mut node, pod) = (node(), pod());
-    let changes = [bridge("cni0"), veth("pw0", Some(("cni0", true)))];
+    let changes = [
+        bridge("cni0"),
+        veth("pw0123456789abc", Some(("cni0", true))),
+    ];
     node.apply(&changes, Some(pod.netns.as_fd())).ok().unwrap();
     let master = node.link(&name("cni0")).unwrap().unwrap();
-    let port = node.link(&name("pw0")).unwrap().unwrap();
+    let port = node.link(&name("pw0123456789abc")).unwrap().unwrap();
     assert_eq!(master.kind.as_deref(), Some("bridge"));
     assert_eq!((port.master, port.hairpin), (Some(master.index), true));
 }

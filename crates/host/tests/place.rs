@@ -149,11 +149,11 @@ pub(crate) fn routed(node: &mut Rtnl, pod: &Netns) {
     use std::os::fd::AsFd as _;
     let mut inside = pod.enter(Rtnl::open).unwrap().unwrap();
     let outside = [
-        veth("pw0", None),
-        Change::AddRoute(out("10.244.0.2/32", "pw0")),
-        Change::AddRoute(out("fd00::2/128", "pw0")),
-        Change::AddNeighbour(neighbour("10.244.0.2", POD_MAC, "pw0")),
-        Change::AddNeighbour(neighbour("fd00::2", POD_MAC, "pw0")),
+        veth("pw0123456789abc", None),
+        Change::AddRoute(out("10.244.0.2/32", "pw0123456789abc")),
+        Change::AddRoute(out("fd00::2/128", "pw0123456789abc")),
+        Change::AddNeighbour(neighbour("10.244.0.2", POD_MAC, "pw0123456789abc")),
+        Change::AddNeighbour(neighbour("fd00::2", POD_MAC, "pw0123456789abc")),
     ];
     node.apply(&outside, Some(pod.as_fd())).ok().unwrap();
     let within = [

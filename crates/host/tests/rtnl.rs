@@ -12,10 +12,10 @@ use std::process::Command;
 #[test]
 fn a_veth_is_born_with_its_peer_in_the_pod() {
     let (mut node, pod) = (node(), pod());
-    let changes = [veth("pw0", None)];
+    let changes = [veth("pw0123456789abc", None)];
     node.apply(&changes, Some(pod.netns.as_fd())).ok().unwrap();
 
-    let host = &ip("link show pw0")[0];
+    let host = &ip("link show pw0123456789abc")[0];
     assert_eq!(host["address"], NODE_MAC.to_string());
     assert_eq!(host["mtu"], 1400);
     assert_eq!(host["ifalias"], "shop/cart-7");
@@ -33,8 +33,8 @@ fn a_veth_is_born_with_its_peer_in_the_pod() {
 #[test]
 fn a_queue_is_what_tc_shows_and_is_read_back_as_it_was_put() {
     let (mut node, pod) = (node(), pod());
-    let dev = IfName::new("pw0").unwrap();
-    node.apply(&[veth("pw0", None)], Some(pod.netns.as_fd()))
+    let dev = IfName::new("pw0123456789abc").unwrap();
+    node.apply(&[veth("pw0123456789abc", None)], Some(pod.netns.as_fd()))
         .ok()
         .unwrap();
     assert_eq!(node.tbf(&dev).unwrap(), None);
@@ -53,7 +53,7 @@ fn a_queue_is_what_tc_shows_and_is_read_back_as_it_was_put() {
         let seen = node.tbf(&dev).unwrap().unwrap();
         assert!(tbf.is_shown_as(&seen), "{tbf} is shown as {seen}");
         let shown = Command::new("tc")
-            .args(["-j", "qdisc", "show", "dev", "pw0"])
+            .args(["-j", "qdisc", "show", "dev", "pw0123456789abc"])
             .output()
             .unwrap();
         let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
@@ -80,14 +80,23 @@ fn a_routed_pod_has_its_addresses_routes_and_neighbours() {
     assert_eq!(routes[0]["dst"], "10.244.0.2");
     assert_eq!(
         (&routes[0]["dev"], &routes[0]["scope"]),
-        (&"pw0".into(), &"link".into())
+        (&"pw0123456789abc".into(), &"link".into())
     );
     assert_eq!(ip("-6 route show proto 112")[0]["dst"], "fd00::2");
-    assert_eq!(ip("neigh show dev pw0").as_array().unwrap().len(), 2);
-    assert_eq!(ip("neigh show dev pw0")[0]["state"][0], "PERMANENT");
+    assert_eq!(
+        ip("neigh show dev pw0123456789abc")
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(
+        ip("neigh show dev pw0123456789abc")[0]["state"][0],
+        "PERMANENT"
+    );
     // Not even a link-local one.
     assert_eq!(
-        ip("addr show dev pw0")[0]["addr_info"]
+        ip("addr show dev pw0123456789abc")[0]["addr_info"]
             .as_array()
             .unwrap()
             .len(),
@@ -129,10 +138,10 @@ fn a_bridge_is_made_once_and_its_port_has_hairpin() {
     let changes = [
         bridge("cni0"),
         Change::AddAddress(address("10.244.0.1/24", "cni0")),
-        veth("pw0", Some(("cni0", true))),
+        veth("pw0123456789abc", Some(("cni0", true))),
     ];
     node.apply(&changes, Some(pod.netns.as_fd())).ok().unwrap();
-    let port = &ip("link show pw0")[0];
+    let port = &ip("link show pw0123456789abc")[0];
     assert_eq!(port["master"], "cni0");
     assert_eq!(port["linkinfo"]["info_slave_data"]["hairpin"], true);
     assert_eq!(port["inet6_addr_gen_mode"], "none");
@@ -159,7 +168,7 @@ fn a_route_for_a_taken_address_is_refused() {
     let places: Vec<usize> = report.failed.iter().map(|(place, _)| *place).collect();
     assert_eq!(places, [1, 2], "{report:?}");
     assert!(report.failed.iter().all(|(_, error)| error.is_there()));
-    assert_eq!(ip("route show 10.244.0.2")[0]["dev"], "pw0");
+    assert_eq!(ip("route show 10.244.0.2")[0]["dev"], "pw0123456789abc");
 }
 
 #[test]
@@ -276,7 +285,7 @@ fn removing_what_is_gone_succeeds() {
             Change::RemoveRoute(via("10.9.0.0/16", "10.0.0.2", dev)),
             Change::RemoveNeighbour(neighbour("10.0.0.2", POD_MAC, dev)),
             Change::RemoveNeighbour(neighbour("fd00::2", POD_MAC, dev)),
-            Change::RemoveLink(name("pw0")),
+            Change::RemoveLink(name("pw0123456789abc")),
         ];
         assert_eq!(node.apply(&changes, None).ok(), Ok(()), "{dev}");
     }
@@ -286,12 +295,12 @@ fn removing_what_is_gone_succeeds() {
 fn a_removed_link_takes_its_pods_routes_along() {
     let (mut node, pod) = (node(), pod());
     routed(&mut node, &pod.netns);
-    node.apply(&[Change::RemoveLink(name("pw0"))], None)
+    node.apply(&[Change::RemoveLink(name("pw0123456789abc"))], None)
         .ok()
         .unwrap();
     assert_eq!(ip("route show proto 112").as_array().unwrap().len(), 0);
     assert_eq!(ip("-6 route show proto 112").as_array().unwrap().len(), 0);
-    assert_eq!(node.link(&name("pw0")), Ok(None));
+    assert_eq!(node.link(&name("pw0123456789abc")), Ok(None));
 }
 
 #[test]
@@ -300,7 +309,7 @@ fn what_is_not_rtnetlinks_business_is_reported() {
     let changes = [
         Change::RemoveTable,
         Change::SetUp(name("lo")),
-        veth("pw0", None),
+        veth("pw0123456789abc", None),
     ];
     let report = node.apply(&changes, None);
     let texts: Vec<String> = report.failed.iter().map(|(_, e)| e.to_string()).collect();
@@ -316,19 +325,19 @@ fn what_is_not_rtnetlinks_business_is_reported() {
 fn a_pod_where_ipv6_is_off_gets_its_link() {
     let (mut node, pod) = (node(), pod());
     // Below IPv6's least MTU a link has no IPv6 at all.
-    let Change::AddLink(mut link) = veth("pw0", None) else {
+    let Change::AddLink(mut link) = veth("pw0123456789abc", None) else {
         panic!("a veth is a link")
     };
     link.mtu = Some(1000);
     let changes = [Change::AddLink(link)];
     node.apply(&changes, Some(pod.netns.as_fd())).ok().unwrap();
-    assert_eq!(ip("link show pw0")[0]["ifalias"], "shop/cart-7");
+    assert_eq!(ip("link show pw0123456789abc")[0]["ifalias"], "shop/cart-7");
 }
 
 #[test]
 fn an_alias_may_be_as_long_as_the_kernel_takes() {
     let (mut node, pod) = (node(), pod());
-    let Change::AddLink(mut link) = veth("pw0", None) else {
+    let Change::AddLink(mut link) = veth("pw0123456789abc", None) else {
         panic!("a veth is a link")
     };
     let longest = "a".repeat(255);
@@ -337,8 +346,11 @@ fn an_alias_may_be_as_long_as_the_kernel_takes() {
     }
     let changes = [Change::AddLink(link)];
     node.apply(&changes, Some(pod.netns.as_fd())).ok().unwrap();
-    assert_eq!(ip("link show pw0")[0]["ifalias"], longest.as_str());
-    let seen = node.link(&name("pw0")).unwrap().unwrap();
+    assert_eq!(
+        ip("link show pw0123456789abc")[0]["ifalias"],
+        longest.as_str()
+    );
+    let seen = node.link(&name("pw0123456789abc")).unwrap().unwrap();
     assert_eq!(seen.alias, Some(longest));
 }
 
@@ -347,17 +359,17 @@ fn an_alias_may_be_as_long_as_the_kernel_takes() {
 fn one_routed_pod() {
     let (mut node, pod) = (node(), pod());
     routed(&mut node, &pod.netns);
-    assert!(node.link(&name("pw0")).unwrap().is_some());
+    assert!(node.link(&name("pw0123456789abc")).unwrap().is_some());
 }
 
 #[test]
 fn a_link_that_has_the_name_already_is_left_as_it_is() {
     let (mut node, pod) = (node(), pod());
-    ip("link add pw0 type bridge");
-    let before = ip("link show pw0");
-    let report = node.apply(&[veth("pw0", None)], Some(pod.netns.as_fd()));
+    ip("link add pw0123456789abc type bridge");
+    let before = ip("link show pw0123456789abc");
+    let report = node.apply(&[veth("pw0123456789abc", None)], Some(pod.netns.as_fd()));
     assert!(report.ok().unwrap_err().is_there());
-    assert_eq!(ip("link show pw0"), before);
+    assert_eq!(ip("link show pw0123456789abc"), before);
 }
 
 #[test]

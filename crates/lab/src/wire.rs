@@ -93,17 +93,6 @@ pub fn set_down(name: &str) -> Result<()> {
     set_flags(name, LinkFlags::empty(), "down")
 }
 
-/// Changes the MTU of a link.
-pub fn set_mtu(name: &str, mtu: u32) -> Result<()> {
-    let mut link = LinkMessage::default();
-    link.header.index = index(name)?;
-    link.attributes = vec![LinkAttribute::Mtu(mtu)];
-    change(
-        format!("set MTU of {name} to {mtu}"),
-        RouteNetlinkMessage::SetLink(link),
-    )
-}
-
 /// Deletes a link, and with it its peer.
 pub fn delete_link(name: &str) -> Result<()> {
     let mut link = LinkMessage::default();

@@ -13,6 +13,21 @@ use ipnet::IpNet;
 /// First letters of the host end of each attachment's veth.
 pub const VETH_PREFIX: &str = "pw";
 
+/// Characters of such a name: the prefix, and a hash (`Key::host_interface`).
+const POD_LINK: usize = 15;
+
+/// Whether a link of this name could be the node's end of an attachment's veth.
+#[must_use]
+pub fn is_pod_link(name: &str) -> bool {
+    let digits = name.strip_prefix(VETH_PREFIX);
+    name.len() == POD_LINK
+        && digits.is_some_and(|digits| {
+            digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v'))
+        })
+}
+
 /// A link that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {

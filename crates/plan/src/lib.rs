@@ -19,6 +19,7 @@ pub mod foreign;
 pub mod ipam;
 pub mod loopback;
 pub mod masquerade;
+pub mod mend;
 pub mod mesh;
 pub mod node;
 pub mod order;

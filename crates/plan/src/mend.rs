@@ -4,6 +4,10 @@
 //! route, a prefix in our table and a rule in others' chains. No runtime is told that pods may come. Changes that only make
 //! sense together are done together or not at all.
 
+use crate::node::{self, Plan};
+use crate::order::merged;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use ipnet::IpNet;
 use model::change::Change;
 use model::cluster::Cluster;
@@ -11,12 +15,10 @@ use model::firewall::{ChainRef, Element, Elements, Hook, Is, Match, Role, Set};
 use model::name::NodeName;
 use model::net::Target;
 use model::state::HostState;
-use plan::node::{self, Plan};
-use plan::order::merged;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// What mends the node `own`.
-pub(super) fn plan(cluster: &Cluster, own: &NodeName, have: &HostState) -> Plan {
+#[must_use]
+pub fn plan(cluster: &Cluster, own: &NodeName, have: &HostState) -> Plan {
     let mut known = cluster.clone();
     known.prefixes.extend(prefixes(have));
     let mut remembered = have.clone();

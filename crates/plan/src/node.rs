@@ -169,7 +169,7 @@ fn cut_off(me: &Node, have: &HostState) -> Option<Finding> {
 }
 
 /// Own ranges that the kernel remembers: each has its unreachable route.
-pub fn earlier_ranges(have: &HostState) -> impl Iterator<Item = PodRange> + '_ {
+pub(crate) fn earlier_ranges(have: &HostState) -> impl Iterator<Item = PodRange> + '_ {
     let routes = have
         .routes
         .iter()

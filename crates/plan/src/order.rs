@@ -4,6 +4,7 @@
 //! may share the node, so what is in our sets stays in them and only what lacks is added, host ports that a lost table had
 //! among it.
 
+use crate::node::{IPV4_FORWARD, IPV6_FORWARD};
 use crate::{diff, foreign, masquerade, ports};
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -19,18 +20,12 @@ use model::name::IfName;
 use model::net::Sysctl;
 use model::state::HostState;
 
-/// The sysctl that lets IPv4 through.
-pub const IP_FORWARD: &str = "ipv4/ip_forward";
-
-/// The sysctl that lets IPv6 through.
-pub const IPV6_FORWARD: &str = "ipv6/conf/all/forwarding";
-
 /// The sysctls of forwarding that matter to this network.
 #[must_use]
 pub fn forwarding(conf: &NetConf) -> Vec<&'static str> {
     let has_ipv6 = conf.ranges.iter().any(|range| range.family() == Family::V6);
     let mut keys = Vec::new();
-    keys.extend(conf.alone.then_some(IP_FORWARD));
+    keys.extend(conf.alone.then_some(IPV4_FORWARD));
     keys.extend((conf.alone && has_ipv6).then_some(IPV6_FORWARD));
     keys
 }
@@ -147,8 +142,7 @@ fn wanted(conf: &NetConf, by: By) -> Elements {
 }
 
 /// What is wanted together with what stands, without the sets that have owners.
-#[must_use]
-pub fn merged(want: &Elements, have: &Elements) -> Elements {
+pub(crate) fn merged(want: &Elements, have: &Elements) -> Elements {
     let mut all = Elements::new();
     for set in Set::ALL.into_iter().filter(|set| !set.is_owned()) {
         let both = || {

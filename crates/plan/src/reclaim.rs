@@ -17,14 +17,11 @@ use alloc::vec::Vec;
 use model::attachment::{Attachment, Key};
 use model::firewall::Owner;
 use model::name::IfName;
-use model::net::VETH_PREFIX;
+use model::net::is_pod_link;
 use model::reclaim::{Cause, Door, Folder, Kind, Leak, Sighting, Survey, Unseen};
 
 /// Below this a path names a process, and which one depends on who asks.
 const PROCESSES: &str = "/proc/";
-
-/// Length of a name that we give a pod's link.
-const LINK_NAME: usize = 15;
 
 /// What is left, and what cannot be judged from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,7 +201,7 @@ impl<'s> View<'s> {
         });
         let links = self.survey.links.iter();
         let links = links.filter_map(|(name, alias)| {
-            let is_ours = is_our_name(name.as_str()) && !self.known.contains(name.as_str());
+            let is_ours = is_pod_link(name.as_str()) && !self.known.contains(name.as_str());
             let alias = alias.as_ref().filter(|_| is_ours)?;
             Some(Leak {
                 why: format!("{name} says that it is of {alias}, of which there is no record"),
@@ -232,18 +229,6 @@ fn names_process(record: &Attachment) -> bool {
 /// Whether the record's path leads to its namespace: then its pod lives, whoever looks.
 fn leads_home(sighting: &Sighting, record: &Attachment) -> bool {
     sighting.door == Door::Namespace(record.inode)
-}
-
-/// Whether we could have made a link of this name: see `Key::host_interface`.
-#[must_use]
-pub fn is_our_name(name: &str) -> bool {
-    let digits = name.strip_prefix(VETH_PREFIX);
-    name.len() == LINK_NAME
-        && digits.is_some_and(|digits| {
-            digits
-                .bytes()
-                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v'))
-        })
 }
 
 fn left(object: String, record: &Attachment, linked: bool) -> Leak {

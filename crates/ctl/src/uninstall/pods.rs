@@ -9,13 +9,13 @@ use host::netns;
 use host::rtnl::{LinkSeen, Rtnl};
 use host::store::{Attempt, Store};
 use model::attachment::Attachment;
+use model::net::is_pod_link;
 use model::reclaim::Door;
-use plan::reclaim::is_our_name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Each in a few words. `root` is where the node's own files are.
-pub(super) fn living(run: &Path, root: &Path) -> Result<Vec<String>> {
+/// Each in a few words. `root` is where the node's own files are; `said` tells what was changed before, for a refusal.
+pub(super) fn living(run: &Path, root: &Path, said: &str) -> Result<Vec<String>> {
     let mut ends = Ends::of(Rtnl::open()?.links()?);
     let here = netns::standpoint()?;
     let mut living = Vec::new();
@@ -28,8 +28,8 @@ pub(super) fn living(run: &Path, root: &Path) -> Result<Vec<String>> {
             let there = record.as_ref().and_then(|record| record.standpoint);
             ensure!(
                 there.is_none_or(|there| there.net == here.net),
-                "{name} was attached in another network namespace than this one, where its pod cannot be seen; nothing was \
-                 changed: run this in the node's own, in a pod by hostNetwork, else by nsenter --target 1 --net"
+                "{name} was attached in another network namespace than this one, where its pod cannot be seen; {said}: \
+                 run this in the node's own, in a pod by hostNetwork, else by nsenter --target 1 --net"
             );
             let stands = record.as_ref().is_some_and(|record| ends.take(record));
             match record {
@@ -74,7 +74,7 @@ impl Ends {
     }
 
     fn unrecorded(self) -> impl Iterator<Item = String> {
-        let ours = self.0.into_iter().filter(|(name, _)| is_our_name(name));
+        let ours = self.0.into_iter().filter(|(name, _)| is_pod_link(name));
         ours.map(|(name, alias)| format!("{alias} (not recorded; link {name})"))
     }
 }

@@ -10,7 +10,7 @@ use crate::Error;
 use ipnet::IpNet;
 use model::addr::{Mac, host_prefix};
 use model::name::IfName;
-use model::net::{Address, Route, Target, VETH_PREFIX};
+use model::net::{Address, Route, Target, is_pod_link};
 use model::state::{End, LinkState, Lookup};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
@@ -171,7 +171,7 @@ impl Rtnl {
         }
         let own: BTreeMap<u32, IfName> = names
             .into_iter()
-            .filter(|(_, name)| !name.as_str().starts_with(VETH_PREFIX))
+            .filter(|(_, name)| !is_pod_link(name.as_str()))
             .collect();
         view.links = links
             .into_iter()

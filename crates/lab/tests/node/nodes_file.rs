@@ -1,6 +1,7 @@
 //! `nodes.toml` changes, and is wrong.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use lab::walk::{Agent, Mode, NODES, NODES_FILE, Site};
@@ -110,6 +111,37 @@ fn a_node_is_added_and_removed_and_exactly_the_difference_is_applied() -> Result
             "{announced:#?}"
         );
         scene.everything_is_reached()
+    })
+}
+
+/// What the kernel tells late of the start makes the agent look first; then the other change is tried, and so on.
+#[test]
+fn a_change_of_the_nodes_is_put_into_effect_before_the_kernel_is_looked_at_and_seen_afterwards()
+-> Result<()> {
+    Lab::scenario(|lab| {
+        let site = Site::new(lab)?;
+        let agent = Agent::start_with(site.master(), &programs()?, &["--verbose"])?;
+        agent.ready(SOON)?;
+        let with = format!("{NODES}{THIRD}");
+        let changes = [
+            (with.as_str(), "replace route 10.244.2.0/24"),
+            (NODES, "delete route 10.244.2.0/24"),
+        ];
+        let begun = Instant::now();
+        for (nodes, route) in changes.into_iter().cycle() {
+            let (mark, said) = (agent.mark(), agent.process.stderr().len());
+            put_nodes(site.master(), nodes)?;
+            agent.process.wait_for_line_after(mark, route, SOON)?;
+            let all = agent.process.stderr();
+            let new = all.get(said..).unwrap_or_default();
+            let (before, _) = new.split_once(route).context("the route's line")?;
+            if before.contains("reckoned: ") && !before.contains("look 1: ") {
+                agent.process.wait_for_line_after(mark, "look 1: ", SOON)?;
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < SOON, "it always looks first:\n{new}");
+        }
+        Ok(())
     })
 }
 

@@ -8,6 +8,8 @@ use model::name::{IfName, NetworkName};
 use model::net::{Address, Route};
 use model::state::{LinkState, Lookup};
 use std::net::IpAddr;
+use std::string::ToString as _;
+use std::vec;
 
 const OWN: &str = "10.128.0.2";
 const PEER: &str = "10.128.0.3";
@@ -104,7 +106,7 @@ fn stand(have: &mut HostState, table: model::firewall::Table) {
     let rules = table.chains.iter();
     have.table = Some(TableState {
         rules: rules
-            .map(|chain| (chain.name.to_owned(), chain.rules.len()))
+            .map(|chain| (chain.name.to_string(), chain.rules.len()))
             .collect(),
         version: table.version,
         elements: table.elements,
