@@ -11,6 +11,7 @@ mod repair;
 mod services;
 mod udp;
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -243,13 +244,15 @@ fn nft(place: &Place, script: &str) -> Result<()> {
     command.output_within(SOON)?.ok().map(drop)
 }
 
-/// Answers each datagram with its name and the sender's address and port, as long as the place lives.
+/// Answers each datagram with its name, the sender's address and port, and what it was asked, as long as the place lives.
 fn echo(place: &Place, port: u16, name: &'static str) -> Result<()> {
     let socket = place.attempt(|| Ok(UdpSocket::bind(("::", port))?))?;
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
-        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-            let text = format!("{name} {} {}", peer.ip().to_canonical(), peer.port());
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            let question = String::from_utf8_lossy(&buffer[..length]);
+            let ip = peer.ip().to_canonical();
+            let text = format!("{name} {ip} {} {question}", peer.port());
             // A peer that is gone has its own error to report.
             drop(socket.send_to(text.as_bytes(), peer));
         }
@@ -258,7 +261,13 @@ fn echo(place: &Place, port: u16, name: &'static str) -> Result<()> {
 }
 
 /// One flow of UDP, from one port of one place.
-struct Talk(UdpSocket);
+///
+/// Its questions are numbered. On a busy machine an answer can come after the question was asked again: then two come, and
+/// the second one must not pass for an answer to what is asked later.
+struct Talk {
+    socket: UdpSocket,
+    asked: Cell<u32>,
+}
 
 impl Talk {
     fn begin(from: &Place, to: SocketAddr) -> Result<Self> {
@@ -271,23 +280,40 @@ impl Talk {
             let socket = UdpSocket::bind(any)?;
             socket.connect(to)?;
             socket.set_read_timeout(Some(PATIENCE))?;
-            Ok(Self(socket))
+            Ok(Self {
+                socket,
+                asked: Cell::new(0),
+            })
         })
     }
 
     /// What is answered; a question that is lost or refused is asked again.
     fn ask(&self, within: Duration) -> Result<String> {
         let deadline = Instant::now() + within;
+        let first = self.asked.get();
         while Instant::now() < deadline {
-            let mut buffer = [0; 64];
+            let question = self.asked.replace(self.asked.get() + 1).to_string();
             // A refusal of an earlier question is reported by the next call.
-            if self.0.send(b"?").is_ok()
-                && let Ok(length) = self.0.recv(&mut buffer)
+            if self.socket.send(question.as_bytes()).is_ok()
+                && let Some(answer) = self.answer(first)?
             {
-                return Ok(String::from_utf8_lossy(&buffer[..length]).into_owned());
+                return Ok(answer);
             }
         }
         anyhow::bail!("no answer over UDP within {within:?}")
+    }
+
+    /// The next answer to the question `first` or a later one, if it comes in time.
+    fn answer(&self, first: u32) -> Result<Option<String>> {
+        let mut buffer = [0; 64];
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            let (answer, question) = text.rsplit_once(' ').context("the question's number")?;
+            if question.parse::<u32>()? >= first {
+                return Ok(Some(answer.to_owned()));
+            }
+        }
+        Ok(None)
     }
 }
 
