@@ -3,7 +3,9 @@
 //! Then a second ADD gets the same answer. Nothing is changed here.
 
 use crate::add::Want;
+use crate::answer::kernel;
 use crate::check;
+use crate::del::node_end;
 use host::netns::Netns;
 use host::rtnl::Rtnl;
 use host::store::Held;
@@ -23,12 +25,22 @@ pub(crate) fn standing(
     let Some(record) = held.record().filter(same) else {
         return Ok(None);
     };
+    if is_going(record, rtnl)? {
+        return Ok(None);
+    }
     let differences = check::differences(record, netns, rtnl)?;
     // The path is the runtime's word for the namespace, and it is part of the answer.
     Ok(differences.is_empty().then(|| Attachment {
         netns: wanted.netns.clone(),
         ..record.clone()
     }))
+}
+
+/// Whether a DEL that was killed has put the link among those that go next: then anybody's DEL may take it along.
+fn is_going(record: &Attachment, rtnl: &mut Rtnl) -> Result<bool, CniError> {
+    let link = rtnl.link(&node_end(&record.key)?);
+    let link = link.map_err(|error| kernel(&error))?;
+    Ok(link.is_some_and(|link| link.group != 0))
 }
 
 /// Whether the record is of the same namespace and says what is wanted now.

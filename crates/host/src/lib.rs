@@ -17,6 +17,7 @@ pub mod netns;
 pub mod nft;
 pub mod program;
 pub mod remains;
+mod removal;
 pub mod reserved;
 pub mod rtnl;
 pub mod store;

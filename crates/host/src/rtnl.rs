@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod group;
 mod observe;
 mod qdisc;
 

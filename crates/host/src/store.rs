@@ -12,9 +12,11 @@ mod life;
 mod list;
 mod order;
 mod record;
+mod turn;
 
 pub use held::Held;
 pub use record::HEAD;
+pub(crate) use turn::Queue;
 
 use crate::clock;
 use crate::error::Error;

@@ -7,6 +7,7 @@
 use crate::conntrack::Conntrack;
 use crate::error::Error;
 use crate::nft::Nft;
+use crate::removal;
 use crate::rtnl::Rtnl;
 use crate::store::{Held, Store};
 use model::attachment::{Attachment, Key};
@@ -53,7 +54,7 @@ pub fn tear_down(
         withdraw(key, held.record(), store, ports, rtnl).map_err(Stuck::Kernel)?;
     }
     step("ports");
-    remove_link(&held, rtnl).map_err(Stuck::Kernel)?;
+    remove_link(&held, store, rtnl).map_err(Stuck::Kernel)?;
     step("link");
     held.release_all().map_err(Stuck::State)?;
     step("leases");
@@ -104,7 +105,7 @@ fn withdraw(
 }
 
 /// The link takes routes and neighbours along.
-fn remove_link(held: &Held<'_>, rtnl: &mut Rtnl) -> Result<(), Error> {
+fn remove_link(held: &Held<'_>, store: &Store, rtnl: &mut Rtnl) -> Result<(), Error> {
     let Some(name) = held
         .key()
         .and_then(|key| IfName::new(&key.host_interface()).ok())
@@ -112,7 +113,7 @@ fn remove_link(held: &Held<'_>, rtnl: &mut Rtnl) -> Result<(), Error> {
         return Ok(());
     };
     if is_ours(held, &name, rtnl)? {
-        rtnl.apply(&[Change::RemoveLink(name)], None).ok()?;
+        removal::remove(&name, store, rtnl)?;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ mod portmap;
 mod program;
 mod range;
 mod reboot;
+mod removal;
 mod spoof;
 mod versions;
 mod wrong;
@@ -181,7 +182,7 @@ fn leftovers(network: &str) -> Result<Vec<String>> {
     for name in tree(Path::new("/run/podwire"))?.into_keys() {
         let mut parts = name.split('/');
         let known = match (parts.next(), parts.next(), parts.next()) {
-            (Some(own), Some("boot" | "in-order"), None) => own == network,
+            (Some(own), Some("boot" | "in-order" | "removal"), None) => own == network,
             (Some(own), Some("hints"), Some(_)) => own == network,
             (Some("sysctls"), None, None) => true,
             _ => false,

@@ -22,6 +22,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -64,6 +65,8 @@ pub struct LinkSeen {
     pub mtu: u32,
     /// Whether it is set up.
     pub up: bool,
+    /// The group that it is in. All are in group 0 unless somebody puts them into another one.
+    pub group: u32,
     /// Index of the bridge that it is a port of.
     pub master: Option<u32>,
     /// Whether that bridge may send a frame back through this port.
@@ -93,6 +96,7 @@ pub(super) fn link(raw: Raw<'_>) -> Option<LinkSeen> {
         mac: get(IFLA_ADDRESS).and_then(mac),
         mtu: get(IFLA_MTU).and_then(number).unwrap_or(0),
         up: u32_at(raw.body, 8)? & IFF_UP != 0,
+        group: get(IFLA_GROUP).and_then(number).unwrap_or(0),
         master: get(IFLA_MASTER).and_then(number),
         hairpin: hairpin(info).unwrap_or(false),
         peer: get(IFLA_LINK).and_then(number).map(|index| PeerSeen {

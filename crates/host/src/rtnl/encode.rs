@@ -184,7 +184,7 @@ fn add_link(
     Ok(messages)
 }
 
-fn named(name: &IfName) -> LinkMessage {
+pub(super) fn named(name: &IfName) -> LinkMessage {
     let mut message = LinkMessage::default();
     message
         .attributes

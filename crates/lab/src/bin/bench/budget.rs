@@ -9,6 +9,8 @@ use crate::report::{Report, ratio};
 
 /// ADD against the kernel floor.
 const FLOOR: f64 = 1.3;
+/// Many DELs at once against the kernel's removal of as many links, one by one.
+const ALONE: f64 = 1.0;
 /// The reference bridge with host-local against ADD, without and with masquerading.
 const REFERENCE: f64 = 6.0;
 const REFERENCE_MASQ: f64 = 15.0;
@@ -41,22 +43,25 @@ impl Budget {
 pub(crate) fn all(report: &Report) -> Vec<Budget> {
     let find = |rows: &'_ [Row], name: &str| rows.iter().position(|row| row.name == name);
     let mut budgets = Vec::new();
-    let mut against = |what: String, rows: &[Row], name: &str| {
+    let mut against = |what: String, (rows, name): (&[Row], &str), of, limit| {
         let row = find(rows, name).map(|place| &rows[place]);
-        let figure = row.and_then(|row| ratio(rows, row, |row| &row.add));
+        let figure = row.and_then(|row| ratio(rows, row, of));
         budgets.push(Budget {
             what,
-            limit: FLOOR,
+            limit,
             figure: figure.unwrap_or(f64::NAN),
             least: false,
             unit: "x floor",
         });
     };
     for name in [DUAL, V4, BASH_CNI] {
-        against(format!("ADD, {name}"), &report.single, name);
+        let row = (&*report.single, name);
+        against(format!("ADD, {name}"), row, |row| &row.add, FLOOR);
     }
     for name in [DUAL, BASH_CNI] {
-        against(format!("128 ADDs, {name}"), &report.burst, name);
+        let row = (&*report.burst, name);
+        against(format!("128 ADDs, {name}"), row, |row| &row.add, FLOOR);
+        against(format!("128 DELs, {name}"), row, |row| &row.del, ALONE);
     }
     let median = |name| {
         let place = find(&report.single, name)?;

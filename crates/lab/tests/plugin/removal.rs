@@ -1,0 +1,221 @@
+//! DELs at the same time go together: links that are to go wait in one group and are removed with one request.
+//!
+//! Somebody's turn to remove is played by the test, which holds the lock until all that it wants to see are waiting.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+
+use anyhow::{Context, Result, ensure};
+use lab::plugin::Attachment;
+use lab::{Lab, Pod, Process, watch};
+use rustix::fs::FlockOperation;
+use rustix::process::Signal;
+
+use super::{Kind, Rig, SOON, said};
+
+/// The turn, held by somebody else than a DEL.
+struct Turn(File);
+
+impl Turn {
+    fn take(rig: &Rig) -> Result<Self> {
+        let path = format!("/run/podwire/{}/removal", rig.network());
+        rig.node.attempt(|| {
+            let mut options = File::options();
+            let file = options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+            Ok(Self(file))
+        })
+    }
+
+    fn give_up(self) {
+        drop(self.0);
+    }
+}
+
+fn begin_del(rig: &Rig, pod: &Pod) -> Result<Process> {
+    let mut command = rig
+        .node
+        .command(rig.kind.path()?)
+        .env("CNI_COMMAND", "DEL")
+        .stdin(rig.conf.to_string());
+    for (name, value) in Attachment::of(pod).environment() {
+        command = command.env(name, value);
+    }
+    command.spawn()
+}
+
+/// The groups of the links of pods, by the links' names.
+fn groups(rig: &Rig) -> Result<Vec<(String, String)>> {
+    let text = said(&rig.node, "ip -j link show")?;
+    let links: serde_json::Value = serde_json::from_str(&text)?;
+    let links = links.as_array().context("a list of links")?;
+    let of = |link: &serde_json::Value| {
+        let name = link["ifname"].as_str()?.to_owned();
+        let group = link["group"].as_str()?.to_owned();
+        name.starts_with("pw").then_some((name, group))
+    };
+    Ok(links.iter().filter_map(of).collect())
+}
+
+/// Waits until so many links of pods are in a group, and says in which ones.
+fn waiting(rig: &Rig, count: usize) -> Result<BTreeSet<String>> {
+    let what = format!("{count} links in a group");
+    watch::until(&rig.node, &what, &[], SOON, || {
+        let grouped = groups(rig)?.into_iter().map(|(_, group)| group);
+        let grouped: Vec<String> = grouped.filter(|group| group != "default").collect();
+        Ok((grouped.len() == count).then(|| grouped.into_iter().collect()))
+    })
+}
+
+fn pods(rig: &Rig, count: usize) -> Result<Vec<Pod>> {
+    (0..count)
+        .map(|number| Ok(rig.pod(&format!("p{number}"))?.0))
+        .collect()
+}
+
+#[test]
+fn dels_at_once_wait_in_one_group_and_take_nobody_elses_link_along() -> Result<()> {
+    for kind in Kind::BOTH {
+        Lab::scenario(|lab| {
+            let rig = Rig::new(lab, kind)?;
+            let pods = pods(&rig, 16)?;
+            let (stays, _) = rig.pod("stays")?;
+            said(&rig.node, "ip link add mine type bridge")?;
+            said(&rig.node, "ip link add yours group 7 type bridge")?;
+            let turn = Turn::take(&rig)?;
+            let dels: Vec<Process> = pods
+                .iter()
+                .map(|pod| begin_del(&rig, pod))
+                .collect::<Result<_>>()?;
+            let groups = waiting(&rig, pods.len())?;
+            ensure!(groups.len() == 1, "one group: {groups:?}");
+            turn.give_up();
+            for del in dels {
+                let output = del.finish_within(SOON)?.ok()?;
+                ensure!(output.stdout.is_empty(), "{}", output.stdout);
+            }
+            ensure!(rig.records()?.len() == 1, "{:?}", rig.records()?);
+            for link in ["mine", "yours"] {
+                said(&rig.node, &format!("ip link show {link}"))?;
+            }
+            rig.del(&stays)?;
+            ensure!(rig.leftovers()?.is_empty(), "{:?}", rig.leftovers()?);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_next_storm_has_another_group() -> Result<()> {
+    Lab::scenario(|lab| {
+        let rig = Rig::new(lab, Kind::Routed)?;
+        let mut seen = BTreeSet::new();
+        let pods = pods(&rig, 2)?;
+        for _ in 0..3 {
+            rig.add(&pods[0])?;
+            rig.add(&pods[1])?;
+            let turn = Turn::take(&rig)?;
+            let dels = [begin_del(&rig, &pods[0])?, begin_del(&rig, &pods[1])?];
+            seen.extend(waiting(&rig, 2)?);
+            turn.give_up();
+            for del in dels {
+                del.finish_within(SOON)?.ok()?;
+            }
+        }
+        ensure!(seen.len() == 3 && !seen.contains("default"), "{seen:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_is_killed_while_waiting_hinders_nobody_and_his_del_comes_again() -> Result<()> {
+    Lab::scenario(|lab| {
+        let rig = Rig::new(lab, Kind::Routed)?;
+        let pods = pods(&rig, 4)?;
+        let turn = Turn::take(&rig)?;
+        let dels: Vec<Process> = pods
+            .iter()
+            .map(|pod| begin_del(&rig, pod))
+            .collect::<Result<_>>()?;
+        waiting(&rig, pods.len())?;
+        dels[0].kill(Signal::KILL)?;
+        dels[0].wait_within(SOON)?;
+        turn.give_up();
+        for del in &dels[1..] {
+            del.finish_within(SOON)?.ok()?;
+        }
+        ensure!(rig.records()?.len() == 1, "{:?}", rig.records()?);
+        rig.del(&pods[0])?;
+        ensure!(rig.leftovers()?.is_empty(), "{:?}", rig.leftovers()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn somebody_who_is_stopped_at_his_turn_hinders_nobody() -> Result<()> {
+    Lab::scenario(|lab| {
+        let rig = Rig::new(lab, Kind::Routed)?;
+        let pods = pods(&rig, 3)?;
+        let _turn = Turn::take(&rig)?;
+        let dels: Vec<Process> = pods
+            .iter()
+            .map(|pod| begin_del(&rig, pod))
+            .collect::<Result<_>>()?;
+        for del in dels {
+            del.finish_within(SOON)?.ok()?;
+        }
+        ensure!(rig.leftovers()?.is_empty(), "{:?}", rig.leftovers()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pod_that_is_added_again_after_a_killed_del_is_not_taken_along_by_anothers() -> Result<()> {
+    Lab::scenario(|lab| {
+        let rig = Rig::new(lab, Kind::Routed)?;
+        let pods = pods(&rig, 3)?;
+        let turn = Turn::take(&rig)?;
+        let killed = begin_del(&rig, &pods[0])?;
+        waiting(&rig, 1)?;
+        killed.kill(Signal::KILL)?;
+        killed.wait_within(SOON)?;
+        turn.give_up();
+        let result = rig.add(&pods[0])?;
+        let turn = Turn::take(&rig)?;
+        let dels = [begin_del(&rig, &pods[1])?, begin_del(&rig, &pods[2])?];
+        waiting(&rig, 2)?;
+        turn.give_up();
+        for del in dels {
+            del.finish_within(SOON)?.ok()?;
+        }
+        rig.check(&Attachment::of(&pods[0]), &result)?.ok()?;
+        rig.del(&pods[0])?;
+        ensure!(rig.leftovers()?.is_empty(), "{:?}", rig.leftovers()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_number_that_makes_no_sense_is_replaced() -> Result<()> {
+    Lab::scenario(|lab| {
+        let rig = Rig::new(lab, Kind::Routed)?;
+        let pods = pods(&rig, 2)?;
+        for text in ["0", "default", "4294967296", "-1", "\u{1f980}"] {
+            rig.node
+                .attempt(|| Ok(fs::write("/run/podwire/podwire/removal", text)?))?;
+            let turn = Turn::take(&rig)?;
+            let del = begin_del(&rig, &pods[0])?;
+            let groups = waiting(&rig, 1)?;
+            ensure!(!groups.contains("default") && !groups.contains(text));
+            turn.give_up();
+            del.finish_within(SOON)?.ok()?;
+            rig.add(&pods[0])?;
+        }
+        Ok(())
+    })
+}
