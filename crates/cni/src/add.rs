@@ -1,17 +1,18 @@
-//! ADD: record, leases, link, pod, ways, host ports, answer.
+//! ADD: record, addresses, link, pod, ways, host ports, answer.
 //!
 //! The record is there before the first change and names what is about to be taken; its lock is held until the answer. A
 //! failure removes what was made, as a DEL would. A second ADD of an attachment that stands as it should gets the same
-//! answer; what an ADD that was killed left is removed first.
+//! answer; what an ADD that was killed left is removed first. The frame of that stands in `claim`.
 
+use crate::addresses::{self, Part};
 use crate::answer::{kernel, state};
+use crate::claim::{self, Work};
 use crate::del::{self, node_end};
 use crate::log::Trace;
-use crate::standing::standing;
-use crate::{addresses, bridged, delegate, order, ports};
+use crate::{bridged, delegate, order, ports, reserved, standing};
 use host::netns::{Netns, NetnsError};
 use host::rtnl::{LinkSeen, Rtnl};
-use host::store::{Claim, Held, ROOT, Store};
+use host::store::{Held, ROOT, Store};
 use host::sysctl::Sysctls;
 use model::attachment::{Attachment, Key, Mode};
 use model::change::Change;
@@ -19,15 +20,13 @@ use model::cni::{Asked, Call, CniError, CniResult, Code, NetConf, Valid};
 use model::name::IfName;
 use model::net::Sysctl;
 use plan::wire::{self, Bridge, Ground, Wiring};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
 /// So many addresses that the kernel knows as taken, although no lease does, are passed over.
 const WITNESSED: usize = 16;
-
-/// So often the remains of an earlier ADD of the same attachment are removed.
-const REMAINS: usize = 8;
 
 /// Says whether bridged packets are shown to the IP hooks: then hairpin is needed.
 const BRIDGE_NF: &str = "bridge/bridge-nf-call-iptables";
@@ -48,63 +47,36 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
         .map_err(|error| kernel(&error))?;
     let bridge = bridgeable(&network.mode, &mut rtnl)?;
     let occupied = is_occupied(&key.ifname, &mut pod)?;
-    let attachment = Attachment {
-        addresses: Vec::new(),
-        key,
-        netns: path,
-        inode: netns.inode(),
-        standpoint: Some(netns.standpoint()),
-        mode: network.mode.clone(),
+    let wanted = Attachment {
         mtu: network.mtu,
         mac: asked.mac,
         bandwidth: asked.bandwidth,
-        pod: call.pod.clone(),
         ports: network.ports.clone(),
         bridged: network.bridged.clone(),
-        born: host::clock::boottime_ns(),
+        ..claim::record(call, key, network.mode.clone(), Some(&netns))
     };
     trace.step("open");
     let root = Path::new(ROOT);
     let store = if occupied {
         // Only a record can say that the interface is ours: where there is none, none is made.
         let store = Store::existing(root, &conf.name).map_err(|error| state(&error))?;
-        store.ok_or_else(|| not_ours(&attachment.key.ifname))?
+        store.ok_or_else(|| not_ours(&wanted.key.ifname))?
     } else {
         Store::open(root, &conf.name).map_err(|error| state(&error))?
     };
-    let mut ends = Ends {
+    let mut wiring = Attaching {
+        conf,
+        store: &store,
+        want: Want { network, asked },
+        node_end: &node_end,
         netns: &netns,
-        rtnl: &mut rtnl,
+        rtnl,
         pod,
         occupied,
         bridge,
     };
-    let want = Want { network, asked };
-    if conf.delegate()?.is_none() {
-        return make(&attachment, &store, &want, &node_end, &mut ends, trace);
-    }
-    let work = (&store, want, &node_end);
-    bridged::delegated(attachment, conf, work, &mut ends, trace)
-}
-
-/// Takes the record and makes everything that it stands for.
-pub(crate) fn make(
-    attachment: &Attachment,
-    store: &Store,
-    want: &Want,
-    node_end: &IfName,
-    ends: &mut Ends<'_>,
-    trace: &mut Trace,
-) -> Result<CniResult, CniError> {
-    let start = claim(store, (attachment, want), ends.netns, ends.rtnl, trace)?;
-    let held = match start {
-        Start::Stands(record) => {
-            return answer(&record, node_end, ends.bridge.as_ref(), ends.rtnl);
-        }
-        Start::New(held) => held,
-    };
-    trace.step("record");
-    finish(held, store, want, node_end, ends, trace)
+    let record = claim::attach(&wanted, &store, conf, &mut wiring, trace)?;
+    answer(&record, &node_end, wiring.bridge.as_ref(), &mut wiring.rtnl)
 }
 
 /// What the configuration says, and what is asked for this one attachment.
@@ -113,20 +85,19 @@ pub(crate) struct Want {
     pub asked: Asked,
 }
 
-/// The namespace, the node's socket and the pod's.
-pub(crate) struct Ends<'a> {
-    pub netns: &'a Netns,
-    pub rtnl: &'a mut Rtnl,
-    pub pod: Rtnl,
+/// What is wanted, and where it is made: the namespace, the node's socket and the pod's.
+struct Attaching<'a> {
+    conf: &'a Valid,
+    store: &'a Store,
+    want: Want,
+    node_end: &'a IfName,
+    netns: &'a Netns,
+    rtnl: Rtnl,
+    pod: Rtnl,
     /// An interface of the wanted name was there when the call began.
-    pub occupied: bool,
+    occupied: bool,
     /// The bridge as it was then.
-    pub bridge: Option<LinkSeen>,
-}
-
-enum Start<'s> {
-    New(Held<'s>),
-    Stands(Box<Attachment>),
+    bridge: Option<LinkSeen>,
 }
 
 fn open(path: &str) -> Result<Netns, CniError> {
@@ -172,34 +143,9 @@ fn bridgeable(mode: &Mode, rtnl: &mut Rtnl) -> Result<Option<LinkSeen>, CniError
     }
 }
 
-fn claim<'s>(
-    store: &'s Store,
-    (attachment, want): (&Attachment, &Want),
-    netns: &Netns,
-    rtnl: &mut Rtnl,
-    trace: &mut Trace,
-) -> Result<Start<'s>, CniError> {
-    for _ in 0..REMAINS {
-        match store.claim(attachment).map_err(|error| state(&error))? {
-            Claim::New(held) => return Ok(Start::New(held)),
-            Claim::Again(held) => {
-                if let Some(record) = standing(&held, (attachment, want), netns, rtnl)? {
-                    return Ok(Start::Stands(Box::new(record)));
-                }
-                del::detach(held, store, rtnl, trace)?;
-            }
-        }
-    }
-    let msg = format!(
-        "container {} is attached by several callers at once",
-        attachment.key.container
-    );
-    Err(CniError::new(Code::TryAgain, msg))
-}
-
 /// What is told. A bridge's MAC is asked for, because the bridge may be older than we, and one that nobody set changes with
 /// the ports; that which we give a bridge stays.
-pub(crate) fn answer(
+fn answer(
     record: &Attachment,
     node_end: &IfName,
     before: Option<&LinkSeen>,
@@ -217,105 +163,144 @@ pub(crate) fn answer(
     Ok(wire::answer(record, node_end, mac))
 }
 
-/// Makes everything, or removes what was made and says why.
-fn finish(
-    mut held: Held<'_>,
-    store: &Store,
-    want: &Want,
-    node_end: &IfName,
-    ends: &mut Ends<'_>,
-    trace: &mut Trace,
-) -> Result<CniResult, CniError> {
-    let made = attach(&mut held, store, want, node_end, ends, trace);
-    match (made, held.record().cloned()) {
-        (Ok(()), Some(record)) => answer(&record, node_end, ends.bridge.as_ref(), ends.rtnl),
-        (Ok(()), None) => Err(CniError::new(
-            Code::Io,
-            "the record of this attachment has become unreadable",
-        )),
-        (Err(error), _) => match del::detach(held, store, ends.rtnl, trace) {
-            Ok(()) => Err(error),
-            Err(left) => {
-                let details = format!(
-                    "{}; removing what was made failed as well: {left}",
-                    error.details
-                );
-                Err(error.details(details))
-            }
-        },
+impl Work for Attaching<'_> {
+    fn standing(
+        &mut self,
+        held: &Held<'_>,
+        wanted: &Attachment,
+    ) -> Result<Option<Attachment>, CniError> {
+        standing::standing(held, (wanted, &self.want), self.netns, &mut self.rtnl)
+    }
+
+    fn make(&mut self, held: &mut Held<'_>, trace: &mut Trace) -> Result<(), CniError> {
+        // What was ours is gone by now.
+        if let Some(Key { ifname, .. }) = held.key().filter(|_| self.occupied)
+            && is_occupied(ifname, &mut self.pod)?
+        {
+            return Err(not_ours(ifname));
+        }
+        if self.want.network.bridged.is_none() {
+            order::node(&self.want.network, self.store, held.key())
+                .map_err(|error| kernel(&error))?;
+        }
+        trace.step("node");
+        self.given_by_others(held)?;
+        self.wire(held, trace)
     }
 }
 
-fn attach(
-    held: &mut Held<'_>,
-    store: &Store,
-    Want { network, asked }: &Want,
-    node_end: &IfName,
-    ends: &mut Ends<'_>,
-    trace: &mut Trace,
-) -> Result<(), CniError> {
-    // What was ours is gone by now.
-    if let Some(Key { ifname, .. }) = held.key().filter(|_| ends.occupied)
-        && is_occupied(ifname, &mut ends.pod)?
-    {
-        return Err(not_ours(ifname));
-    }
-    if network.bridged.is_none() {
-        order::node(network, store, held.key()).map_err(|error| kernel(&error))?;
-    }
-    trace.step("node");
-    let bridge_nf = matches!(network.mode, Mode::Bridge(_)) && bridged_packets_are_filtered();
-    // Bridges of somebody's own are apart from each other, and may have the same addresses.
-    let mut avoid = match network.bridged {
-        Some(_) => bridged::given_before(network, store)?,
-        None => store.leased_elsewhere().map_err(|error| state(&error))?,
-    };
-    let mut witnessed: Vec<IpAddr> = Vec::new();
-    while witnessed.len() < WITNESSED {
-        if held.record().is_none_or(Attachment::has_leases) {
-            match &network.ipam {
-                Some(ipam) => addresses::take_of(ipam, held, store, &avoid)?,
-                None => addresses::take(held, store, (&network.spans, &asked.ips), &avoid)?,
-            }
+impl Attaching<'_> {
+    /// Addresses that are not leased here: another plugin's, and those that are reserved in files.
+    fn given_by_others(&mut self, held: &mut Held<'_>) -> Result<(), CniError> {
+        if let Some(name) = self.conf.delegate()? {
+            delegate::add(held, name, self.conf)?;
+        } else if let (Some(path), Some(key)) = (self.data_dir(), held.key()) {
+            let given = reserved::take(path, key, &self.parts()?)?;
+            held.rewrite_addresses(given)
+                .map_err(|error| state(&error))?;
+        } else {
+            return Ok(());
         }
-        trace.step("lease");
-        let Some(record) = held.record() else {
-            return Err(CniError::new(
-                Code::Io,
-                "the record of this attachment has become unreadable",
-            ));
+        let record = held.record().ok_or_else(claim::unreadable)?;
+        let ranges = record.addresses.iter().map(|address| address.range);
+        self.want.network.ranges = ranges.collect();
+        Ok(())
+    }
+
+    fn data_dir(&self) -> Option<&Path> {
+        let ipam = self.want.network.ipam.as_ref()?;
+        ipam.data_dir.as_deref().map(Path::new)
+    }
+
+    fn parts(&self) -> Result<Vec<Part<'_>>, CniError> {
+        addresses::parts(&self.want.network, &self.want.asked.ips)
+    }
+
+    /// Addresses of other people's pods that no lease of this network says.
+    fn avoid(&self) -> Result<BTreeSet<IpAddr>, CniError> {
+        // Bridges of somebody's own are apart from each other, and may have the same addresses.
+        match self.want.network.bridged {
+            Some(_) => reserved::given(reserved::folder(self.conf), &self.conf.name),
+            None => self.store.leased_elsewhere().map_err(|error| state(&error)),
+        }
+    }
+
+    /// Makes the link and all around it, with addresses that are leased here if nobody else has given any.
+    fn wire(&mut self, held: &mut Held<'_>, trace: &mut Trace) -> Result<(), CniError> {
+        let is_bridge = matches!(self.want.network.mode, Mode::Bridge(_));
+        let bridge_nf = is_bridge && bridged_packets_are_filtered();
+        let leases = held.record().is_none_or(Attachment::has_leases);
+        let mut avoid = if leases {
+            self.avoid()?
+        } else {
+            BTreeSet::new()
         };
-        if network.bridged.is_some() {
-            // In this order: an address in the way refuses the pod, and then nothing is made for it.
-            bridged::clear(record, ends.bridge.is_some(), ends.rtnl)?;
-            bridged::node(network, store, held.key())?;
-        }
-        let bridge = found(record, ends.bridge.as_ref());
-        let wiring = wire::wire(record, node_end, Ground { bridge_nf, bridge });
-        match apply(&wiring, ends, trace).map_err(|error| refused(&error))? {
-            None => {
-                ports::publish(record, node_end, (network, store), ends.rtnl)?;
+        let mut witnessed: Vec<IpAddr> = Vec::new();
+        while witnessed.len() < WITNESSED {
+            if leases {
+                let folder = reserved::folder(self.conf);
+                addresses::take(held, self.store, &self.parts()?, &avoid, folder)?;
+            }
+            trace.step("lease");
+            let record = held.record().ok_or_else(claim::unreadable)?;
+            let network = &self.want.network;
+            if network.bridged.is_some() {
+                // In this order: an address in the way refuses the pod, and then nothing is made for it.
+                bridged::clear(record, self.bridge.is_some(), &mut self.rtnl)?;
+                bridged::node(network, self.store, held.key())?;
+            }
+            let bridge = found(record, self.bridge.as_ref());
+            let wiring = wire::wire(record, self.node_end, Ground { bridge_nf, bridge });
+            let taken = self
+                .apply(&wiring, trace)
+                .map_err(|error| refused(&error))?;
+            let Some(taken) = taken else {
+                let network = (&self.want.network, self.store);
+                ports::publish(record, self.node_end, network, &mut self.rtnl)?;
                 trace.step("ports");
                 return Ok(());
+            };
+            if self.want.asked.ips.contains(&taken) {
+                return Err(addresses::routed(taken));
             }
-            Some(taken) if asked.ips.contains(&taken) => return Err(addresses::routed(taken)),
-            Some(taken) => witnessed.push(taken),
+            witnessed.push(taken);
+            avoid.extend(&witnessed);
+            // Somebody's pod has that address although nobody leased it: begin again with another one.
+            let undo = [Change::RemoveLink(self.node_end.clone())];
+            self.rtnl
+                .apply(&undo, None)
+                .ok()
+                .map_err(|error| kernel(&error))?;
+            held.release_all().map_err(|error| state(&error))?;
         }
-        avoid.extend(&witnessed);
-        // Somebody's pod has that address although nobody leased it: begin again with another one.
-        let undo = [Change::RemoveLink(node_end.clone())];
-        ends.rtnl
-            .apply(&undo, None)
-            .ok()
-            .map_err(|error| kernel(&error))?;
-        held.release_all().map_err(|error| state(&error))?;
+        let routes: Vec<String> = witnessed.iter().map(IpAddr::to_string).collect();
+        let msg = format!(
+            "the node has routes to addresses that no attachment holds: {}",
+            routes.join(", ")
+        );
+        Err(CniError::new(Code::InTheWay, msg).details("see: ip route show proto 112"))
     }
-    let routes: Vec<String> = witnessed.iter().map(IpAddr::to_string).collect();
-    let msg = format!(
-        "the node has routes to addresses that no attachment holds: {}",
-        routes.join(", ")
-    );
-    Err(CniError::new(Code::InTheWay, msg).details("see: ip route show proto 112"))
+
+    /// Does what is planned. `Some` if the kernel has a route to that address already: it is somebody's.
+    fn apply(&mut self, wiring: &Wiring, trace: &mut Trace) -> Result<Option<IpAddr>, host::Error> {
+        let (sysctls, links) = apart(&wiring.node);
+        self.rtnl.apply(&links, Some(self.netns.as_fd())).ok()?;
+        write(&sysctls)?;
+        trace.step("link");
+        let (sysctls, inside) = apart(&wiring.pod);
+        self.netns.enter(|| write(&sysctls))??;
+        self.pod.apply(&inside, None).ok()?;
+        trace.step("pod");
+        let report = self.rtnl.apply(&wiring.ways, None);
+        trace.step("ways");
+        let Some((place, error)) = report.failed.into_iter().next() else {
+            return Ok(None);
+        };
+        match wiring.ways.get(place) {
+            Some(Change::AddRoute(route)) if error.is_there() => Ok(Some(route.dst.addr())),
+            _ => Err(error),
+        }
+    }
 }
 
 /// What the call began with, in the plan's words.
@@ -324,31 +309,6 @@ fn found(record: &Attachment, bridge: Option<&LinkSeen>) -> Bridge {
         up: link.up,
         ours: link.mac.is_some() && link.mac == wire::bridge_mac(record),
     })
-}
-
-/// Does what is planned. `Some` if the kernel has a route to that address already: it is somebody's.
-fn apply(
-    wiring: &Wiring,
-    ends: &mut Ends<'_>,
-    trace: &mut Trace,
-) -> Result<Option<IpAddr>, host::Error> {
-    let (sysctls, links) = apart(&wiring.node);
-    ends.rtnl.apply(&links, Some(ends.netns.as_fd())).ok()?;
-    write(&sysctls)?;
-    trace.step("link");
-    let (sysctls, inside) = apart(&wiring.pod);
-    ends.netns.enter(|| write(&sysctls))??;
-    ends.pod.apply(&inside, None).ok()?;
-    trace.step("pod");
-    let report = ends.rtnl.apply(&wiring.ways, None);
-    trace.step("ways");
-    let Some((place, error)) = report.failed.into_iter().next() else {
-        return Ok(None);
-    };
-    match wiring.ways.get(place) {
-        Some(Change::AddRoute(route)) if error.is_there() => Ok(Some(route.dst.addr())),
-        _ => Err(error),
-    }
 }
 
 /// Sysctls are files, the rest goes through the socket. A link's sysctls appear with the link.

@@ -1,15 +1,15 @@
-//! An address of each family for one attachment: the one that was asked for, or the next one that is free.
+//! The addresses of one attachment: those that were asked for, or the next ones that are free.
 //!
 //! The record names an address before its lease is taken, so that a kill in between leaves nothing that nobody knows of.
 //! Whether an address is free is known by taking it. After many misses what is taken is listed once.
 
 use crate::answer::state;
+use host::reserved::{self, Reservation};
 use host::store::{Held, ROOT, Store};
-use model::addr::Family;
+use model::addr::{Family, PodRange};
 use model::attachment::{Attachment, PodAddress};
-use model::cni::{CniError, Code, Ipam};
+use model::cni::{CniError, Code, Ipam, NetConf};
 use model::name::NetworkName;
-use model::span::Span;
 use plan::ipam;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,90 +21,95 @@ const TRIES: usize = 32;
 /// So often what is taken is listed; each time others were quicker at a nearly full range.
 const LISTINGS: usize = 64;
 
-/// Takes one address of each family that `spans` has: that of `asked`, or any. Those in `avoid` are passed over: they are
-/// somebody's although no lease of this network says so.
+/// Ranges that together give one address.
+pub(crate) struct Part<'a> {
+    pub ranges: Vec<&'a PodRange>,
+    /// The one that is asked for.
+    pub wish: Option<IpAddr>,
+}
+
+impl Part<'_> {
+    /// The address with its range, if one of the ranges gives it.
+    pub(crate) fn offered(&self, ip: IpAddr) -> Option<PodAddress> {
+        let range = self.ranges.iter().find(|range| range.offers(ip))?;
+        let range = range.whole();
+        Some(PodAddress { ip, range })
+    }
+}
+
+/// An address for each family that the network has, or for each set of its IPAM.
 ///
 /// # Errors
-/// Code 11 if a family has no address left, 102 if one that is asked for is somebody's, 5 if the state folder fails.
+/// Code 7 if an address is asked for that no set has.
+pub(crate) fn parts<'a>(network: &'a NetConf, asked: &[IpAddr]) -> Result<Vec<Part<'a>>, CniError> {
+    if let Some(ipam) = &network.ipam {
+        return parts_of(ipam);
+    }
+    let of = |family| Part {
+        ranges: network
+            .ranges
+            .iter()
+            .filter(|range| range.family() == family)
+            .collect(),
+        wish: asked.iter().find(|ip| Family::of(**ip) == family).copied(),
+    };
+    let mut parts = Vec::from([Family::V4, Family::V6].map(of));
+    parts.retain(|part| !part.ranges.is_empty());
+    Ok(parts)
+}
+
+/// An address for each set.
+///
+/// # Errors
+/// As [`parts`].
+pub(crate) fn parts_of(ipam: &Ipam) -> Result<Vec<Part<'_>>, CniError> {
+    let wishes = ipam::wishes(&ipam.sets, &ipam.asked)
+        .map_err(|why| CniError::new(Code::Config, why.to_string()))?;
+    let pairs = ipam.sets.iter().zip(wishes);
+    Ok(pairs
+        .map(|(set, wish)| Part {
+            ranges: set.iter().collect(),
+            wish: wish.map(|wish| wish.ip),
+        })
+        .collect())
+}
+
+/// Takes one address of each part. Those in `avoid` are passed over: they are somebody's although no lease of this network says
+/// so.
+///
+/// # Errors
+/// Code 11 if a part has no address left, 102 if one that is asked for is somebody's, 5 if the state folder fails.
 pub(crate) fn take(
     held: &mut Held<'_>,
     store: &Store,
-    (spans, asked): (&[Span], &[IpAddr]),
+    parts: &[Part<'_>],
     avoid: &BTreeSet<IpAddr>,
+    folder: Option<&Path>,
 ) -> Result<(), CniError> {
     let mut taken = Vec::new();
-    for family in [Family::V4, Family::V6] {
-        let of_family: Vec<&Span> = spans
-            .iter()
-            .filter(|span| span.family() == family)
-            .collect();
-        if of_family.is_empty() {
-            continue;
-        }
-        if let Some(ip) = asked.iter().find(|ip| Family::of(**ip) == family) {
-            taken.push(exactly(*ip, held, &of_family, &taken, avoid)?);
+    for part in parts {
+        if let Some(wish) = part.wish {
+            taken.push(exactly(wish, held, part, &taken, avoid)?);
             continue;
         }
         let mut found = None;
-        for span in &of_family {
-            found = from(held, store, span, &taken, avoid).map_err(|error| state(&error))?;
+        for range in &part.ranges {
+            found = from(held, store, range, &taken, avoid).map_err(|error| state(&error))?;
             if found.is_some() {
                 break;
             }
         }
-        taken.push(found.ok_or_else(|| exhausted(store, &of_family))?);
-    }
-    Ok(())
-}
-
-/// Takes one address of each set of an IPAM, as type `host-local` gives them. Those in `avoid` are passed over.
-///
-/// # Errors
-/// Code 11 if a set has no address left, 102 if one that is asked for is somebody's, 7 if no set has it, 5 if the state
-/// folder fails.
-pub(crate) fn take_of(
-    ipam: &Ipam,
-    held: &mut Held<'_>,
-    store: &Store,
-    avoid: &BTreeSet<IpAddr>,
-) -> Result<(), CniError> {
-    let wishes = ipam::wishes(&ipam.sets, &ipam.asked)
-        .map_err(|why| CniError::new(Code::Config, why.to_string()))?;
-    let mut taken = Vec::new();
-    for (set, wish) in ipam.sets.iter().zip(wishes) {
-        let spans: Vec<Span> = set.iter().copied().map(Span::whole).collect();
-        let spans: Vec<&Span> = spans.iter().collect();
-        if let Some(wish) = wish {
-            taken.push(exactly(wish.ip, held, &spans, &taken, avoid)?);
-            continue;
-        }
-        let mut found = None;
-        for span in &spans {
-            found = from(held, store, span, &taken, avoid).map_err(|error| state(&error))?;
-            if found.is_some() {
-                break;
-            }
-        }
-        taken.push(found.ok_or_else(|| exhausted(store, &spans))?);
-    }
-    Ok(())
-}
-
-/// Whether every set of an IPAM has an address left.
-///
-/// # Errors
-/// Code 50 with numbers if one has not.
-pub(crate) fn has_room(ipam: &Ipam, store: &Store) -> Result<(), CniError> {
-    for set in &ipam.sets {
-        let spans: Vec<Span> = set.iter().copied().map(Span::whole).collect();
-        let full = |span: &Span| store.used(span).is_ok_and(|used| used >= span.capacity());
-        if spans.iter().all(full) {
-            let spans: Vec<&Span> = spans.iter().collect();
-            return Err(CniError {
-                code: Code::Unavailable,
-                ..exhausted(store, &spans)
-            });
-        }
+        let full = || {
+            let network = store.network();
+            let store = Some(store);
+            let all = Taken {
+                network,
+                store,
+                folder,
+            };
+            all.exhausted(part)
+        };
+        taken.push(found.ok_or_else(full)?);
     }
     Ok(())
 }
@@ -113,14 +118,14 @@ pub(crate) fn has_room(ipam: &Ipam, store: &Store) -> Result<(), CniError> {
 fn exactly(
     ip: IpAddr,
     held: &mut Held<'_>,
-    spans: &[&Span],
+    part: &Part<'_>,
     earlier: &[PodAddress],
     avoid: &BTreeSet<IpAddr>,
 ) -> Result<PodAddress, CniError> {
-    let span = spans.iter().find(|span| span.offers(ip));
-    let found = match span.filter(|_| !avoid.contains(&ip)) {
+    let offered = part.offered(ip).filter(|_| !avoid.contains(&ip));
+    let found = match offered {
         None => None,
-        Some(span) => claim(ip, held, span, earlier).map_err(|error| state(&error))?,
+        Some(address) => claim(address, held, earlier).map_err(|error| state(&error))?,
     };
     found.map_or_else(|| Err(taken(ip)), Ok)
 }
@@ -170,14 +175,14 @@ fn owner(ip: IpAddr) -> Result<Option<Attachment>, host::Error> {
 fn from(
     held: &mut Held<'_>,
     store: &Store,
-    span: &Span,
+    range: &PodRange,
     earlier: &[PodAddress],
     avoid: &BTreeSet<IpAddr>,
 ) -> Result<Option<PodAddress>, host::Error> {
-    let mut last = store.hint(&span.range());
+    let mut last = store.hint(range);
     for _ in 0..TRIES {
-        let ip = ipam::next(span, last);
-        if let Some(address) = attempt(held, store, span, ip, earlier, avoid)? {
+        let ip = ipam::next(range, last);
+        if let Some(address) = attempt(held, store, range, ip, earlier, avoid)? {
             return Ok(Some(address));
         }
         last = Some(ip);
@@ -185,10 +190,10 @@ fn from(
     for _ in 0..LISTINGS {
         let mut taken = store.leases()?;
         taken.extend(avoid.iter().copied());
-        let Some(ip) = ipam::free(span, last, &taken) else {
+        let Some(ip) = ipam::free(range, last, &taken) else {
             return Ok(None);
         };
-        if let Some(address) = attempt(held, store, span, ip, earlier, avoid)? {
+        if let Some(address) = attempt(held, store, range, ip, earlier, avoid)? {
             return Ok(Some(address));
         }
         last = Some(ip);
@@ -199,7 +204,7 @@ fn from(
 fn attempt(
     held: &mut Held<'_>,
     store: &Store,
-    span: &Span,
+    range: &PodRange,
     ip: IpAddr,
     earlier: &[PodAddress],
     avoid: &BTreeSet<IpAddr>,
@@ -207,51 +212,105 @@ fn attempt(
     if avoid.contains(&ip) {
         return Ok(None);
     }
-    let address = claim(ip, held, span, earlier)?;
+    let whole = range.whole();
+    let address = claim(PodAddress { ip, range: whole }, held, earlier)?;
     if address.is_some() {
-        store.set_hint(&span.range(), ip);
+        store.set_hint(range, ip);
     }
     Ok(address)
 }
 
 /// Names the address in the record, then takes its lease; none if it is another's.
 fn claim(
-    ip: IpAddr,
+    address: PodAddress,
     held: &mut Held<'_>,
-    span: &Span,
     earlier: &[PodAddress],
 ) -> Result<Option<PodAddress>, host::Error> {
-    let range = span.range();
-    let address = PodAddress { ip, range };
     held.rewrite_addresses(earlier.iter().copied().chain([address]).collect())?;
-    Ok(held.lease(ip)?.then_some(address))
+    Ok(held.lease(address.ip)?.then_some(address))
 }
 
-/// Says which ranges are full, and who has been in them for longest: often that is the one that was forgotten.
-pub(crate) fn exhausted(store: &Store, spans: &[&Span]) -> CniError {
-    let state: Vec<String> = spans.iter().map(|span| usage(store, span)).collect();
-    let msg = format!(
-        "no address left in network {}: {}",
-        store.network(),
-        state.join(", ")
-    );
-    let oldest = spans
-        .iter()
-        .find_map(|span| store.oldest(span).ok().flatten());
-    let hint = "see who holds them: podwire status";
-    let details = oldest.map_or_else(
-        || hint.into(),
-        |oldest| format!("{}; {hint}", holder(&oldest, store.network())),
-    );
-    CniError::new(Code::TryAgain, msg).details(details)
+/// What is taken of a network's ranges. No lock is needed to count it.
+pub(crate) struct Taken<'a> {
+    pub network: &'a NetworkName,
+    /// Leases.
+    pub store: Option<&'a Store>,
+    /// Where the reference plugin's files are, ours among them with `dataDir`.
+    pub folder: Option<&'a Path>,
 }
 
-/// `10.244.0.0/24 has 253 of 253 in use`
-pub(crate) fn usage(store: &Store, span: &Span) -> String {
-    match store.used(span) {
-        Ok(used) => format!("{span} has {used} of {} in use", span.capacity()),
-        Err(error) => format!("{span} cannot be counted ({error})"),
+impl Taken<'_> {
+    /// Whether every part has an address left.
+    ///
+    /// # Errors
+    /// Code 50 with numbers if one has not.
+    pub(crate) fn has_room(&self, parts: &[Part<'_>]) -> Result<(), CniError> {
+        let (taken, _) = self.all().map_err(|error| state(&error))?;
+        let is_full = |part: &&Part<'_>| {
+            let mut ranges = part.ranges.iter();
+            ranges.all(|range| used(range, &taken) >= range.capacity())
+        };
+        match parts.iter().find(is_full) {
+            None => Ok(()),
+            Some(full) => Err(CniError {
+                code: Code::Unavailable,
+                ..self.exhausted(full)
+            }),
+        }
     }
+
+    /// Says which ranges are full, and who has been in them for longest: often that is the one that was forgotten.
+    pub(crate) fn exhausted(&self, part: &Part<'_>) -> CniError {
+        let (taken, files) = match self.all() {
+            Ok(all) => all,
+            Err(error) => return state(&error),
+        };
+        let usage = |range: &&PodRange| {
+            let used = used(range, &taken);
+            format!("{range} has {used} of {} in use", range.capacity())
+        };
+        let usage: Vec<String> = part.ranges.iter().map(usage).collect();
+        let msg = format!(
+            "no address left in network {}: {}",
+            self.network,
+            usage.join(", ")
+        );
+        // How old a file is only a clock that jumps could say, and all are older than what is leased here.
+        let within = |it: &&Reservation| part.offered(it.ip).is_some();
+        let oldest = files.iter().filter(within).min_by_key(|it| it.since);
+        let leased = || self.store?.oldest(&part.ranges).ok().flatten();
+        let oldest = oldest
+            .map(reserver)
+            .or_else(|| leased().map(|oldest| holder(&oldest, self.network)));
+        let mut details =
+            oldest.map_or_else(String::new, |who| format!("the oldest holder is {who}; "));
+        details.push_str("see who holds them: podwire status");
+        CniError::new(Code::TryAgain, msg).details(details)
+    }
+
+    fn all(&self) -> Result<(BTreeSet<IpAddr>, Vec<Reservation>), host::Error> {
+        let files = match self.folder {
+            Some(folder) => reserved::look(folder, self.network)?,
+            None => Vec::new(),
+        };
+        let mut taken = match self.store {
+            Some(store) => store.leases()?,
+            None => BTreeSet::new(),
+        };
+        taken.extend(files.iter().map(|it| it.ip));
+        Ok((taken, files))
+    }
+}
+
+fn used(range: &PodRange, taken: &BTreeSet<IpAddr>) -> u64 {
+    taken.iter().filter(|ip| range.offers(**ip)).count() as u64
+}
+
+/// Who has made a reservation.
+pub(crate) fn reserver(it: &Reservation) -> String {
+    let holder = it.holder.trim();
+    let (container, ifname) = holder.split_once("\r\n").unwrap_or((holder, ""));
+    format!("container {container} {ifname} with {}", it.ip)
 }
 
 fn holder(oldest: &Attachment, network: &NetworkName) -> String {
@@ -262,8 +321,5 @@ fn holder(oldest: &Attachment, network: &NetworkName) -> String {
         Some(pod) => format!("pod {}/{}", pod.namespace, pod.name),
         None => format!("container {container} of network {network}"),
     };
-    format!(
-        "the oldest holder is {who} with {} for {age} s",
-        addresses.join(" and ")
-    )
+    format!("{who} with {} for {age} s", addresses.join(" and "))
 }

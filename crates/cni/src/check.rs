@@ -6,12 +6,12 @@
 use crate::answer::{kernel, state};
 use crate::del::{self, node_end};
 use crate::log::Trace;
-use crate::{delegate, ports};
+use crate::{delegate, ports, reserved};
 use host::netns::Netns;
 use host::rtnl::Rtnl;
 use host::store::{ROOT, Store};
 use model::attachment::Attachment;
-use model::cni::{Call, CniError, Code, Valid, Version, hand_on};
+use model::cni::{Call, CniError, Code, Valid, Version, hand_on, told};
 use serde_json::Value;
 use std::path::Path;
 
@@ -119,6 +119,9 @@ pub(crate) fn differences(
 /// The state folder cannot be read.
 pub(crate) fn unleased(record: &Attachment, store: &Store) -> Result<Vec<String>, CniError> {
     let mut found = Vec::new();
+    if let Some(path) = record.data_dir() {
+        return reserved::lacking(Path::new(path), &record.key, Some(&record.addresses));
+    }
     if !record.has_leases() {
         return Ok(found);
     }
@@ -136,22 +139,7 @@ pub(crate) fn unleased(record: &Attachment, store: &Store) -> Result<Vec<String>
 
 /// Addresses of the record that the runtime was never told, or was told otherwise.
 fn untold(record: &Attachment, previous: &Value) -> Vec<String> {
-    // Some runtimes write keys as their own structs are called.
-    let get = |value: &Value, key: &str| {
-        let mut entries = value.as_object().into_iter().flatten();
-        let found = entries.find(|(written, _)| written.eq_ignore_ascii_case(key));
-        found.map(|(_, value)| value.clone())
-    };
-    let ips = get(previous, "ips").unwrap_or_default();
-    let told: Vec<std::net::IpAddr> = ips
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|ip| {
-            let text = get(ip, "address")?;
-            text.as_str()?.split('/').next()?.parse().ok()
-        })
-        .collect();
+    let told = told(previous);
     let missing = record
         .addresses
         .iter()

@@ -6,20 +6,26 @@
 
 use crate::answer::{kernel, state};
 use crate::log::Trace;
-use crate::{bridged, delegate};
+use crate::{delegate, reserved};
 use host::rtnl::Rtnl;
 use host::store::{Held, ROOT, Store};
-use host::teardown::{self, Ports, Stuck};
+use host::teardown::{self, Ports};
 use model::attachment::Key;
 use model::cni::{Call, CniError, Code, Valid};
 use model::name::IfName;
 use std::path::Path;
 
-/// DEL of the types that make an interface: the addresses go back after the link is gone.
+/// DEL of the types that make an interface, and of `host-local`.
 pub(crate) fn run(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
     del(call, conf, trace)?;
-    bridged::release(call, conf)?;
-    delegate::pass("DEL", conf)
+    // Of a pod from before this plugin came, or from before the machine was started anew.
+    match reserved::folder(conf) {
+        Some(folder) => {
+            let key = key(call, conf)?;
+            host::reserved::release(folder, &key).map_err(|error| state(&error))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn del(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
@@ -27,23 +33,25 @@ pub(crate) fn del(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), Cn
     let Some(store) =
         Store::existing(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?
     else {
-        return Ok(());
+        return delegate::pass("DEL", conf);
     };
     let Some(held) = store.hold(&key).map_err(|error| state(&error))? else {
-        return Ok(());
+        return delegate::pass("DEL", conf);
     };
     trace.step("record");
     let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
-    detach(held, &store, &mut rtnl, trace)
+    detach(held, &store, conf, &mut rtnl, trace)
 }
 
-/// Ends the attachment of a record: host ports, link, leases, record.
+/// Ends the attachment of a record: host ports, link, addresses, record.
 ///
 /// # Errors
-/// The ports or the link stand and cannot be removed; then leases and record stay, because the pod may be alive.
+/// The ports or the link stand and cannot be removed; then addresses and record stay, because the pod may be alive. Or the
+/// plugin that gave the addresses does not take them back; then the record stays, for whoever asks it again.
 pub(crate) fn detach(
     held: Held<'_>,
     store: &Store,
+    conf: &Valid,
     rtnl: &mut Rtnl,
     trace: &mut Trace,
 ) -> Result<(), CniError> {
@@ -51,11 +59,10 @@ pub(crate) fn detach(
         elements: plan::ports::elements,
         withdraw: plan::ports::withdraw,
     };
-    let ended = teardown::tear_down(held, store, ports, rtnl, &mut |step| trace.step(step));
-    ended.map_err(|stuck| match stuck {
-        Stuck::Kernel(error) => kernel(&error),
-        Stuck::State(error) => state(&error),
-    })
+    let step: &mut dyn FnMut(&'static str) = &mut |step| trace.step(step);
+    teardown::unwire(&held, store, ports, rtnl, step).map_err(|error| kernel(&error))?;
+    delegate::take_back(&held, conf)?;
+    teardown::forget(held, step).map_err(|error| state(&error))
 }
 
 /// The attachment's key out of a call that names a container and an interface.

@@ -3,36 +3,35 @@
 //! Follows the CNI specification, "delegated plugins": it is looked for in `CNI_PATH`, gets the same environment with the verb
 //! and the same configuration, and its standard error goes where ours goes. What it answers is read by `model`.
 
-use model::attachment::PodAddress;
+use crate::answer::state;
+use host::store::Held;
 use model::cni::{CniError, Code, Given, Valid};
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Addresses, routes and name servers from the plugin that the configuration names; none if it names none.
+/// Asks the plugin that the record names for addresses, routes and name servers, and writes them into the record. One that fails
+/// may have got halfway: whoever ends the attachment calls it once more.
 ///
 /// # Errors
 /// The plugin is not there, fails, or gives no address.
-pub(crate) fn add(conf: &Valid) -> Result<Option<Given>, CniError> {
-    let Some(name) = conf.delegate()? else {
-        return Ok(None);
+pub(crate) fn add(held: &mut Held<'_>, name: &str, conf: &Valid) -> Result<(), CniError> {
+    let answer = run(name, "ADD", conf, Some(held))?;
+    let given = Given::read(&answer).map_err(|why| failed(name, "ADD", &why, ""))?;
+    held.write_given(given).map_err(|error| state(&error))
+}
+
+/// Gives the addresses back to the plugin that the record names; a broken one names none, and the configuration's is asked.
+///
+/// # Errors
+/// The plugin is not there, or fails.
+pub(crate) fn take_back(held: &Held<'_>, conf: &Valid) -> Result<(), CniError> {
+    let name = match held.record() {
+        Some(record) => record.bridged.as_ref().and_then(|it| it.ipam.as_deref()),
+        None => conf.delegate()?,
     };
-    let answer = match run(name, "ADD", conf) {
-        Ok(answer) => Given::read(&answer).map_err(|why| failed(name, "ADD", &why, "")),
-        Err(error) => Err(error),
-    };
-    match answer {
-        Ok(given) => Ok(Some(given)),
-        // It may have got halfway.
-        Err(error) => match run(name, "DEL", conf) {
-            Ok(_) => Err(error),
-            Err(left) => {
-                let details = format!("{}; and its DEL: {left}", error.details);
-                Err(error.details(details))
-            }
-        },
-    }
+    name.map_or(Ok(()), |name| run(name, "DEL", conf, Some(held)).map(drop))
 }
 
 /// Whether the plugin that the configuration names can be found, before anything is made for it.
@@ -46,28 +45,32 @@ pub(crate) fn is_there(conf: &Valid) -> Result<(), CniError> {
     }
 }
 
-/// Hands a verb on that answers nothing.
+/// Hands a verb on that answers nothing, if the configuration names a plugin.
 ///
 /// # Errors
-/// As [`add`].
+/// As [`take_back`].
 pub(crate) fn pass(verb: &str, conf: &Valid) -> Result<(), CniError> {
     match conf.delegate()? {
-        Some(name) => run(name, verb, conf).map(drop),
+        Some(name) => run(name, verb, conf, None).map(drop),
         None => Ok(()),
     }
 }
 
-/// What was given, in the words of the record.
-pub(crate) fn addresses(given: Option<&Given>) -> Vec<PodAddress> {
-    given
-        .map(|given| given.addresses.clone())
-        .unwrap_or_default()
-}
-
-fn run(name: &str, verb: &str, conf: &Valid) -> Result<Value, CniError> {
+/// With a record at hand the call is for its attachment, and has its lock for as long as it lasts, even if this program is killed
+/// meanwhile: nobody may take back what is just being given, or give anew what is just being taken back.
+fn run(name: &str, verb: &str, conf: &Valid, held: Option<&Held<'_>>) -> Result<Value, CniError> {
     let program = find(name)?;
     let io = |error: std::io::Error| failed(name, verb, &format!("it cannot be run: {error}"), "");
-    let mut child = Command::new(&program)
+    let mut command = Command::new(&program);
+    if let Some(held) = held {
+        held.share().map_err(|error| state(&error))?;
+        if let Some(key) = held.key() {
+            // GC's own call names none.
+            command.env("CNI_CONTAINERID", key.container.as_str());
+            command.env("CNI_IFNAME", key.ifname.as_str());
+        }
+    }
+    let mut child = command
         .env("CNI_COMMAND", verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

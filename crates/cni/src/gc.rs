@@ -5,16 +5,16 @@
 
 use crate::answer::{kernel, state};
 use crate::log::Trace;
-use crate::{bridged, del, delegate};
+use crate::{del, delegate, reserved};
 use host::rtnl::Rtnl;
 use host::store::{Attempt, Held, ROOT, Store};
 use model::cni::{CniError, Code, Valid, Version};
 use std::path::Path;
 
-/// GC of the types that make an interface.
+/// GC of the types that make an interface, and of `host-local`.
 pub(crate) fn run(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), CniError> {
     let own = gc(conf, called, trace);
-    let theirs = bridged::collect(conf, called).and_then(|()| delegate::pass("GC", conf));
+    let theirs = reserved::collect(conf, called).and_then(|()| delegate::pass("GC", conf));
     match (own, theirs) {
         (Err(own), Err(theirs)) => {
             let details = format!("{}; {theirs}", own.details);
@@ -64,7 +64,7 @@ fn collect(
 ) -> Result<(), CniError> {
     match store.try_hold(name).map_err(|error| state(&error))? {
         Attempt::Free(held) if is_listed(&held, conf) || is_younger(&held, called) => Ok(()),
-        Attempt::Free(held) => del::detach(held, store, rtnl, trace),
+        Attempt::Free(held) => del::detach(held, store, conf, rtnl, trace),
         Attempt::Busy | Attempt::Gone => Ok(()),
     }
 }

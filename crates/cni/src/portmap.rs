@@ -6,21 +6,17 @@
 //! `podwire status` know them.
 
 use crate::answer::{Answer, kernel, state};
+use crate::claim::{self, Work};
 use crate::log::Trace;
 use crate::{check, del, gc, order, ports};
 use host::netns::Netns;
-use host::rtnl::Rtnl;
-use host::store::{Claim, Held, ROOT, Store};
-use model::attachment::{Attachment, Key, Mode};
-use model::bandwidth::Bandwidth;
+use host::rtnl::{LinkSeen, Rtnl};
+use host::store::{Held, ROOT, Store};
+use model::attachment::{Attachment, Mode};
 use model::cni::{Call, CniError, Code, NetConf, Valid, Verb, Version, hand_on};
 use model::name::IfName;
-use model::state::Lookup;
 use std::net::IpAddr;
 use std::path::Path;
-
-/// So often the remains of an earlier ADD of the same attachment are removed.
-const REMAINS: usize = 8;
 
 pub(crate) fn run(
     call: &Call,
@@ -58,95 +54,61 @@ fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<Answer, CniError>
     }
     let store = Store::open(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?;
     let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
-    let way = way(addresses[0].ip, &mut rtnl)?;
-    if is_bridge(&way, &mut rtnl)? {
+    let link = way(addresses[0].ip, &mut rtnl)?;
+    let way = link.name;
+    if link.kind.as_deref() == Some("bridge") {
         // Its pods answer each other past us; see `Set::Bridges`.
         network.mode = Mode::Chained(way.clone());
     }
+    let netns = Netns::open(Path::new(call.netns.as_deref().unwrap_or_default())).ok();
+    let mode = Mode::Chained(way.clone());
     let wanted = Attachment {
         addresses,
-        mode: Mode::Chained(way.clone()),
-        ..record(call, key, &network)
+        ports: network.ports.clone(),
+        bridged: network.bridged.clone(),
+        ..claim::record(call, key, mode, netns.as_ref())
     };
-    publish(&wanted, &way, (&network, &store), &mut rtnl, trace)?;
+    let mut publishing = Publishing {
+        way: &way,
+        network: &network,
+        store: &store,
+        rtnl: &mut rtnl,
+    };
+    claim::attach(&wanted, &store, conf, &mut publishing, trace)?;
     Ok(Answer::Object(handed_on))
 }
 
 /// The link that leads to the pod. An address behind a gateway is somebody else's: what is led there comes back past us.
-fn way(ip: IpAddr, rtnl: &mut Rtnl) -> Result<IfName, CniError> {
-    let ways = rtnl.ways(&[ip]).map_err(|error| kernel(&error))?;
-    let why = match ways.into_values().next() {
-        Some(Lookup { dev, gateway: None }) => return Ok(dev),
-        Some(Lookup {
-            gateway: Some(gateway),
-            ..
-        }) => format!("the way to {ip} leads over gateway {gateway}"),
+fn way(ip: IpAddr, rtnl: &mut Rtnl) -> Result<LinkSeen, CniError> {
+    let why = match rtnl.way(ip).map_err(|error| kernel(&error))? {
+        Some((link, None)) => return Ok(link),
+        Some((_, Some(gateway))) => format!("the way to {ip} leads over gateway {gateway}"),
         None => format!("the node has no route to {ip}"),
     };
     Err(CniError::new(Code::Config, why)
         .details("prevResult must have an address on a link of this node"))
 }
 
-fn is_bridge(link: &IfName, rtnl: &mut Rtnl) -> Result<bool, CniError> {
-    let seen = rtnl.link(link).map_err(|error| kernel(&error))?;
-    Ok(seen.and_then(|seen| seen.kind).as_deref() == Some("bridge"))
+struct Publishing<'a> {
+    way: &'a IfName,
+    network: &'a NetConf,
+    store: &'a Store,
+    rtnl: &'a mut Rtnl,
 }
 
-fn publish(
-    wanted: &Attachment,
-    way: &IfName,
-    (network, store): (&NetConf, &Store),
-    rtnl: &mut Rtnl,
-    trace: &mut Trace,
-) -> Result<(), CniError> {
-    for _ in 0..REMAINS {
-        let held = match store.claim(wanted).map_err(|error| state(&error))? {
-            Claim::New(held) => held,
-            Claim::Again(held) => {
-                del::detach(held, store, rtnl, trace)?;
-                continue;
-            }
-        };
-        trace.step("record");
-        let made = order::node(network, store, held.key()).map_err(|error| kernel(&error));
-        let made = made.and_then(|()| ports::publish(wanted, way, (network, store), rtnl));
-        trace.step("ports");
-        return match made {
-            Ok(()) => Ok(()),
-            Err(error) => match del::detach(held, store, rtnl, trace) {
-                Ok(()) => Err(error),
-                Err(left) => {
-                    let details = format!("{}; withdrawing failed as well: {left}", error.details);
-                    Err(error.details(details))
-                }
-            },
-        };
+impl Work for Publishing<'_> {
+    /// What an ADD before this one published may be something else, or lead elsewhere.
+    fn standing(&mut self, _: &Held<'_>, _: &Attachment) -> Result<Option<Attachment>, CniError> {
+        Ok(None)
     }
-    let container = &wanted.key.container;
-    let msg = format!("container {container} is attached by several callers at once");
-    Err(CniError::new(Code::TryAgain, msg))
-}
 
-fn record(call: &Call, key: Key, network: &NetConf) -> Attachment {
-    let path = call.netns.clone().unwrap_or_default();
-    // Where the path means nothing to us, nobody may judge the pod by it.
-    let inode = Netns::open(Path::new(&path))
-        .map(|netns| netns.inode())
-        .ok();
-    Attachment {
-        addresses: Vec::new(),
-        key,
-        netns: path,
-        inode: inode.unwrap_or_default(),
-        standpoint: inode.and_then(|_| host::netns::standpoint().ok()),
-        mode: network.mode.clone(),
-        mtu: None,
-        pod: call.pod.clone(),
-        ports: network.ports.clone(),
-        mac: None,
-        bandwidth: Bandwidth::default(),
-        bridged: network.bridged.clone(),
-        born: host::clock::boottime_ns(),
+    fn make(&mut self, held: &mut Held<'_>, trace: &mut Trace) -> Result<(), CniError> {
+        let (network, store) = (self.network, self.store);
+        order::node(network, store, held.key()).map_err(|error| kernel(&error))?;
+        let record = held.record().ok_or_else(claim::unreadable)?;
+        let made = ports::publish(record, self.way, (network, store), self.rtnl);
+        trace.step("ports");
+        made
     }
 }
 

@@ -6,6 +6,7 @@
 //! appears whole: a kill leaves none that says nothing.
 
 use crate::error::Error;
+use model::attachment::Key;
 use model::name::{ContainerId, IfName, NetworkName};
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{
@@ -85,16 +86,17 @@ impl Reserved {
     /// # Errors
     /// One cannot be read.
     pub fn all(&self) -> Result<Vec<Reservation>, Error> {
-        let mut all = Vec::new();
-        for ip in self.addresses()? {
-            let read = || self.read(&ip.to_string());
-            if let Some((holder, since)) = read()
-                .map_err(|errno| fail("read reservation", Path::new(&ip.to_string()), errno))?
-            {
-                all.push(Reservation { ip, holder, since });
-            }
-        }
-        Ok(all)
+        list(&self.folder)
+    }
+
+    /// Those of this attachment.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn of(&self, key: &Key) -> Result<Vec<IpAddr>, Error> {
+        let all = self.all()?.into_iter();
+        let own = all.filter(|it| it.is_of(&key.container, &key.ifname));
+        Ok(own.map(|it| it.ip).collect())
     }
 
     /// What the clock of files says, by the lock's own time: the only clock that may be compared with
@@ -150,7 +152,7 @@ impl Reserved {
     /// The address of the `set`-th set that was given last.
     #[must_use]
     pub fn last(&self, set: usize) -> Option<IpAddr> {
-        let (text, _) = self.read(&last_name(set)).ok().flatten()?;
+        let (text, _) = read(&self.folder, &last_name(set)).ok().flatten()?;
         text.trim().parse().ok()
     }
 
@@ -171,45 +173,6 @@ impl Reserved {
         Ok(Self { folder, lock })
     }
 
-    fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
-        let list = || {
-            let mut found = Vec::new();
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            for entry in Dir::new(openat(&self.folder, ".", flags, Mode::empty())?)? {
-                let entry = entry?;
-                if let Some(ip) = entry
-                    .file_name()
-                    .to_str()
-                    .ok()
-                    .and_then(|name| name.parse().ok())
-                {
-                    found.push(ip);
-                }
-            }
-            found.sort();
-            Ok(found)
-        };
-        list().map_err(|errno| fail("list reservations in", Path::new("dataDir"), errno))
-    }
-
-    /// Content and age of a file; none if it is gone.
-    fn read(&self, name: &str) -> Result<Option<(String, SystemTime)>, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = match openat(&self.folder, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(None),
-            other => other?,
-        };
-        let stat = fstat(&file)?;
-        let size = usize::try_from(stat.st_size)
-            .unwrap_or_default()
-            .min(LONGEST);
-        let mut bytes = vec![0; size];
-        let length = retry_on_intr(|| pread(&file, &mut bytes, 0))?;
-        bytes.truncate(length);
-        let since = modified(stat.st_mtime);
-        Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), since)))
-    }
-
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Errno> {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         match openat(&self.folder, ".", flags, Mode::RUSR | Mode::WUSR) {
@@ -227,6 +190,76 @@ impl Reserved {
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// Frees what `key` has in this folder, if there is one.
+///
+/// # Errors
+/// The folder cannot be locked or read, or a file not be removed.
+pub fn release(data_dir: &Path, key: &Key) -> Result<(), Error> {
+    let Some(there) = Reserved::existing(data_dir, &key.network)? else {
+        return Ok(());
+    };
+    there
+        .of(key)?
+        .into_iter()
+        .try_for_each(|ip| there.release(ip))
+}
+
+/// All of `network` at a glance, for whoever only counts: no lock is taken, and nothing is made.
+///
+/// # Errors
+/// The folder or a file cannot be read.
+pub fn look(data_dir: &Path, network: &NetworkName) -> Result<Vec<Reservation>, Error> {
+    let path = data_dir.join(network.as_str());
+    match folder(&path) {
+        Ok(folder) => list(&folder),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(Vec::new()),
+        Err(errno) => Err(fail("open dataDir", &path, errno)),
+    }
+}
+
+fn list(folder: &OwnedFd) -> Result<Vec<Reservation>, Error> {
+    let mut all = Vec::new();
+    for ip in addresses(folder)
+        .map_err(|errno| fail("list reservations in", Path::new("dataDir"), errno))?
+    {
+        let name = ip.to_string();
+        let found = read(folder, &name)
+            .map_err(|errno| fail("read reservation", Path::new(&name), errno))?;
+        all.extend(found.map(|(holder, since)| Reservation { ip, holder, since }));
+    }
+    Ok(all)
+}
+
+fn addresses(folder: &OwnedFd) -> Result<Vec<IpAddr>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut found = Vec::new();
+    for entry in Dir::new(openat(folder, ".", flags, Mode::empty())?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_str().ok();
+        found.extend(name.and_then(|name| name.parse::<IpAddr>().ok()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Content and age of a file; none if it is gone.
+fn read(folder: &OwnedFd, name: &str) -> Result<Option<(String, SystemTime)>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = match openat(folder, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    let stat = fstat(&file)?;
+    let size = usize::try_from(stat.st_size)
+        .unwrap_or_default()
+        .min(LONGEST);
+    let mut bytes = vec![0; size];
+    let length = retry_on_intr(|| pread(&file, &mut bytes, 0))?;
+    bytes.truncate(length);
+    let since = modified(stat.st_mtime);
+    Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), since)))
 }
 
 fn modified(seconds: i64) -> SystemTime {

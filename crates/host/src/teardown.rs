@@ -1,13 +1,15 @@
-//! The end of one attachment: host ports, link, leases, and the record last.
+//! The end of one attachment: host ports, link, then leases, and the record last.
 //!
 //! DEL, GC, an ADD that clears away what another one left, and the agent that reclaims all end an attachment here, so that the
 //! order is the same everywhere: a kill anywhere leaves a record that names what is left. Only what carries the record's key
-//! is removed. What that is in our table is decided elsewhere, and anew whenever the ruleset has changed meanwhile.
+//! is removed. What that is in our table is decided elsewhere, and anew whenever the ruleset has changed meanwhile. There are
+//! two halves, because addresses that another plugin gave go back between them, and only the plugin can run that one.
 
 use crate::conntrack::Conntrack;
 use crate::error::Error;
 use crate::nft::Nft;
 use crate::removal;
+use crate::reserved;
 use crate::rtnl::Rtnl;
 use crate::store::{Held, Store};
 use model::attachment::{Attachment, Key};
@@ -15,6 +17,7 @@ use model::change::Change;
 use model::firewall::Elements;
 use model::name::IfName;
 use model::ports::Flows;
+use std::path::Path;
 
 /// How often others may be quicker with the ruleset.
 const ROUNDS: usize = 256;
@@ -30,35 +33,38 @@ pub struct Ports {
     pub withdraw: fn(&Key, Option<&Elements>, &Elements) -> Vec<Change>,
 }
 
-/// Why an attachment is still there, or half of it.
-#[derive(Debug)]
-pub enum Stuck {
-    /// The kernel keeps a port or the link. Leases and record stay, because the pod may be alive.
-    Kernel(Error),
-    /// The state folder keeps a lease or the record.
-    State(Error),
-}
-
-/// Ends the attachment. `step` hears what has been done: `ports`, `link`, `leases`, `forget`.
+/// Takes away what leads to the pod. `step` hears what has been done: `ports`, `link`.
 ///
 /// # Errors
-/// What could not be removed.
-pub fn tear_down(
-    held: Held<'_>,
+/// The kernel keeps a port or the link. Leases and record have to stay then, because the pod may be alive.
+pub fn unwire(
+    held: &Held<'_>,
     store: &Store,
     ports: Ports,
     rtnl: &mut Rtnl,
     step: &mut dyn FnMut(&'static str),
-) -> Result<(), Stuck> {
+) -> Result<(), Error> {
     if let Some(key) = held.key() {
-        withdraw(key, held.record(), store, ports, rtnl).map_err(Stuck::Kernel)?;
+        withdraw(key, held.record(), store, ports, rtnl)?;
     }
     step("ports");
-    remove_link(&held, store, rtnl).map_err(Stuck::Kernel)?;
+    remove_link(held, store, rtnl)?;
     step("link");
-    held.release_all().map_err(Stuck::State)?;
+    Ok(())
+}
+
+/// Gives back the addresses, and removes the record. `step` hears what has been done: `leases`, `forget`.
+///
+/// # Errors
+/// The state folder keeps a lease or the record, or the reservations' folder one of those.
+pub fn forget(held: Held<'_>, step: &mut dyn FnMut(&'static str)) -> Result<(), Error> {
+    held.release_all()?;
+    let reserved_in = held.record().and_then(Attachment::data_dir);
+    if let (Some(path), Some(key)) = (reserved_in, held.key()) {
+        reserved::release(Path::new(path), key)?;
+    }
     step("leases");
-    held.remove().map_err(Stuck::State)?;
+    held.remove()?;
     step("forget");
     Ok(())
 }

@@ -174,6 +174,28 @@ impl PodRange {
         Self::new(parse_net(text)?)
     }
 
+    /// Those of its addresses that another range gives too, as part of that one: with its prefix and its gateway.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> Option<Self> {
+        let mut both = *other;
+        // Where the other's own bound holds, it stays as it was written.
+        if self.first() > other.first() {
+            both.start = self.first();
+        }
+        if self.last() < other.last() {
+            both.end = self.last();
+        }
+        let is_same = self.family() == other.family() && both.start <= both.end;
+        (is_same && both.capacity_bits() > 0).then_some(both)
+    }
+
+    /// The same prefix with the same gateway, and no bounds: what routes, masquerading and the gateway go by.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        let gateway = Some(self.gateway);
+        Self::bounded(self.net, None, None, gateway).unwrap_or(*self)
+    }
+
     /// The prefix.
     #[must_use]
     pub fn net(&self) -> IpNet {
@@ -458,6 +480,25 @@ mod tests {
             let empty = PodRange::bounded(net, ip(start), ip(end), None);
             assert!(matches!(empty, Err(RangeError::Empty(..))), "{start}");
         }
+    }
+
+    #[test]
+    fn what_two_ranges_give_is_part_of_the_second() {
+        let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let own = range("10.244.0.0/24");
+        let part = |start, end| {
+            let net = "10.244.0.0/16".parse().unwrap();
+            PodRange::bounded(net, ip(start), ip(end), None).unwrap()
+        };
+        assert_eq!(range("10.244.0.0/16").within(&own), Some(own));
+        let both = part("10.244.0.50", "10.244.1.9").within(&own).unwrap();
+        assert_eq!(
+            both.to_string(),
+            "10.244.0.0/24 (10.244.0.50 to 10.244.0.254)"
+        );
+        assert_eq!((both.whole(), both.capacity()), (own, 205));
+        assert_eq!(part("10.244.1.2", "10.244.1.9").within(&own), None);
+        assert_eq!(range("fd00::/64").within(&own), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use crate::addr::{Mac, PodRange};
 use crate::bandwidth::Bandwidth;
-use crate::cni::{Dns, RouteConfig};
+use crate::cni::{Dns, Given, RouteConfig};
 use crate::firewall::Owner;
 use crate::name::{ContainerId, IfName, NetworkName, PodRef};
 use crate::net::VETH_PREFIX;
@@ -190,6 +190,8 @@ pub struct Bridged {
     pub dns: Dns,
     /// The plugin that gave the addresses and gets them back; none if they are leased here.
     pub ipam: Option<String>,
+    /// The folder in whose files the addresses are reserved; none if they are leased here.
+    pub data_dir: Option<String>,
 }
 
 /// The record of an attachment. `addresses` comes first, so that it can be rewritten in place.
@@ -233,6 +235,17 @@ pub struct Attachment {
 const ALIAS: usize = 255;
 
 impl Attachment {
+    /// Reads a record, and what another IPAM plugin gave it behind that, if it is there whole. None if it is no record.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut documents = serde_json::Deserializer::from_slice(bytes);
+        let record = Self::deserialize(&mut documents).ok()?;
+        Some(match Given::deserialize(&mut documents) {
+            Ok(given) => record.with(given),
+            Err(_) => record,
+        })
+    }
+
     /// The alias of the host interface: `namespace/pod`, or network/container/interface without Kubernetes. Cut to what
     /// the kernel takes; the record is the truth.
     #[must_use]
@@ -288,12 +301,32 @@ impl Attachment {
         }
     }
 
-    /// Whether its addresses are leased here, and not given by another plugin.
+    /// The folder in whose files its addresses are reserved.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&str> {
+        self.bridged.as_ref()?.data_dir.as_deref()
+    }
+
+    /// The same with what another IPAM plugin gave it. The configuration's own name servers go before those.
+    #[must_use]
+    pub fn with(mut self, given: Given) -> Self {
+        self.addresses = given.addresses;
+        if let Some(bridged) = &mut self.bridged {
+            bridged.routes = given.routes;
+            if bridged.dns == Dns::default() {
+                bridged.dns = given.dns;
+            }
+        }
+        self
+    }
+
+    /// Whether its addresses are leased here: neither given by another plugin nor reserved in files.
     #[must_use]
     pub fn has_leases(&self) -> bool {
         match self.mode {
             Mode::Routed | Mode::Bridge(_) => {
-                self.bridged.as_ref().is_none_or(|it| it.ipam.is_none())
+                let elsewhere = |it: &Bridged| it.ipam.is_some() || it.data_dir.is_some();
+                !self.bridged.as_ref().is_some_and(elsewhere)
             }
             Mode::Leased => true,
             Mode::Chained(_) => false,
@@ -376,6 +409,32 @@ mod tests {
         let record: Attachment = serde_json::from_str(old).unwrap();
         assert_eq!((record.ports.len(), record.standpoint), (0, None));
         assert!(!serde_json::to_string(&record).unwrap().contains("ports"));
+    }
+
+    #[test]
+    fn what_another_plugin_gave_counts_when_it_is_there_whole() {
+        let record = r#"{"addresses":[],"network":"mynet","container":"c1","ifname":"eth0","netns":"/n","inode":7,
+            "mode":{"bridge":"br"},"mtu":null,"pod":null,"bridged":{"ipam":"theirs","dns":{}},"born":1}"#;
+        let given = Given {
+            addresses: alloc::vec![PodAddress {
+                ip: "10.1.0.5".parse().unwrap(),
+                range: PodRange::single("10.1.0.5/24".parse().unwrap(), None),
+            }],
+            routes: Vec::new(),
+            dns: Dns {
+                domain: "a.b".into(),
+                ..Dns::default()
+            },
+        };
+        let both = format!("{record}{}", serde_json::to_string(&given).unwrap());
+        let read = |text: &str| Attachment::read(text.as_bytes());
+        let whole = read(&both).unwrap();
+        assert_eq!(whole.addresses, given.addresses);
+        assert_eq!(whole.bridged.unwrap().dns.domain, "a.b");
+        for length in record.len()..both.len() {
+            assert_eq!(read(&both[..length]), read(record));
+        }
+        assert_eq!(read(&record[1..]), None);
     }
 
     #[test]

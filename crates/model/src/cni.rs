@@ -20,7 +20,7 @@ pub use chain::renewed;
 pub use conf::{Asked, BASH_CNI_LOG, Ipam, Kind, LogTarget, NetConf, Valid};
 pub use env::{Args, Call, Verb};
 pub use error::{CniError, Code};
-pub use given::Given;
+pub use given::{Given, told};
 pub use previous::{extend, hand_on};
 pub use result::{CniResult, Dns, Interface, IpConfig, RouteConfig};
 pub use version::Version;

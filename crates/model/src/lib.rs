@@ -22,6 +22,5 @@ pub mod net;
 pub mod ports;
 pub mod reclaim;
 pub mod remains;
-pub mod span;
 pub mod state;
 pub mod status;

@@ -12,21 +12,20 @@ use core::net::IpAddr;
 use model::addr::PodRange;
 use model::attachment::{Mode, PodAddress};
 use model::cni::IpConfig;
-use model::span::Span;
 
 /// The address to try after `last`, or the first one.
 #[must_use]
-pub fn next(span: &Span, last: Option<IpAddr>) -> IpAddr {
-    last.map_or_else(|| span.first(), |ip| span.after(ip))
+pub fn next(range: &PodRange, last: Option<IpAddr>) -> IpAddr {
+    last.map_or_else(|| range.first(), |ip| range.after(ip))
 }
 
 /// The first address after `last` that is not in `taken`; none if all are.
 #[must_use]
-pub fn free(span: &Span, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    let start = next(span, last);
+pub fn free(range: &PodRange, last: Option<IpAddr>, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    let start = next(range, last);
     let mut ip = start;
     while taken.contains(&ip) {
-        ip = span.after(ip);
+        ip = range.after(ip);
         if ip == start {
             return None;
         }
@@ -85,8 +84,9 @@ pub fn wishes(sets: &[Vec<PodRange>], asked: &[IpAddr]) -> Result<Vec<Option<Pod
 pub fn fits(addresses: &[PodAddress], sets: &[Vec<PodRange>], asked: &[IpAddr]) -> bool {
     let pairs = || addresses.iter().zip(sets);
     let offered = |(address, set): (&PodAddress, &Vec<PodRange>)| {
+        let same = |range: &PodRange| range.whole() == address.range.whole();
         set.iter()
-            .any(|range| *range == address.range && range.offers(address.ip))
+            .any(|range| same(range) && range.offers(address.ip))
     };
     let has = |ip: &IpAddr| addresses.iter().any(|address| address.ip == *ip);
     addresses.len() == sets.len() && pairs().all(offered) && asked.iter().all(has)
@@ -114,7 +114,7 @@ pub fn free_in(
     let (before, from) = set.split_at(at.unwrap_or_default());
     let first = from.first()?;
     let rest = |range: &PodRange, after: Option<IpAddr>| {
-        let ip = free(&Span::whole(*range), after, taken)?;
+        let ip = free(range, after, taken)?;
         // Round the corner is not yet the turn.
         let goes_on = after.is_none_or(|after| after < ip);
         goes_on.then_some((ip, *range))
@@ -135,8 +135,8 @@ mod tests {
     use model::addr::PodRange;
     use proptest::prelude::*;
 
-    fn range(text: &str) -> Span {
-        Span::whole(PodRange::parse(text).unwrap())
+    fn range(text: &str) -> PodRange {
+        PodRange::parse(text).unwrap()
     }
 
     #[test]

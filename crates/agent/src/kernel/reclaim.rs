@@ -5,7 +5,7 @@
 
 use host::rtnl::Rtnl;
 use host::store::{Attempt, Held, Store};
-use host::teardown::{self, Ports, Stuck};
+use host::teardown::{self, Ports};
 use host::{Error, clock, survey};
 use model::reclaim::{Kind, Leak, Unseen};
 use plan::reclaim::{Ages, confirmed, is_due, judge};
@@ -127,9 +127,11 @@ fn end(
             elements: plan::ports::elements,
             withdraw: plan::ports::withdraw,
         };
-        match teardown::tear_down(held, store, ports, rtnl, &mut |_| {}) {
+        let ended = teardown::unwire(&held, store, ports, rtnl, &mut |_| {})
+            .and_then(|()| teardown::forget(held, &mut |_| {}));
+        match ended {
             Ok(()) => swept.reclaimed.push(leak.clone()),
-            Err(Stuck::Kernel(error) | Stuck::State(error)) => swept.failed.push(error),
+            Err(error) => swept.failed.push(error),
         }
     }
 }

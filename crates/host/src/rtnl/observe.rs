@@ -260,20 +260,42 @@ impl Rtnl {
         Ok(ways)
     }
 
+    /// By which link, and by way of which gateway, the kernel would reach this address; none without a way. No list is read.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn way(&mut self, ip: IpAddr) -> Result<Option<(LinkSeen, Option<IpAddr>)>, Error> {
+        let Some((index, gateway)) = self.way_out(ip)? else {
+            return Ok(None);
+        };
+        let mut message = without_statistics();
+        message.header.index = index;
+        let message = RouteNetlinkMessage::GetLink(message);
+        let operation = format!("show the link that leads to {ip}");
+        let link = self.socket.get(&operation, &message, decode::link)?;
+        Ok(Some((link, gateway)))
+    }
+
     fn lookup(
         &mut self,
         ip: IpAddr,
         names: &BTreeMap<u32, IfName>,
     ) -> Result<Option<Lookup>, Error> {
+        let found = self.way_out(ip)?;
+        Ok(found.and_then(|(index, gateway)| {
+            let dev = names.get(&index)?.clone();
+            Some(Lookup { dev, gateway })
+        }))
+    }
+
+    /// The link's index and the gateway.
+    fn way_out(&mut self, ip: IpAddr) -> Result<Option<(u32, Option<IpAddr>)>, Error> {
         let operation = format!("get route to {ip}");
         let answer = self
             .socket
             .get(&operation, &way_to(ip), |raw| Some(decode::lookup(raw)));
         match answer {
-            Ok(found) => Ok(found.and_then(|(index, gateway)| {
-                let dev = names.get(&index)?.clone();
-                Some(Lookup { dev, gateway })
-            })),
+            Ok(found) => Ok(found),
             Err(error) if error.errno().is_some_and(is_no_way) => Ok(None),
             Err(error) => Err(error),
         }

@@ -7,10 +7,11 @@
 use super::{Store, fail, names, record, record_path};
 use crate::error::Error;
 use model::attachment::{Attachment, Key, PodAddress};
+use model::cni::Given;
 use model::name::NetworkName;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -105,6 +106,28 @@ impl<'s> Held<'s> {
         record
             .and_then(write)
             .map_err(|errno| fail("rewrite record", Path::new(&self.name), errno))
+    }
+
+    /// Writes down what another IPAM plugin gave: at every instant the record names all of it, or nothing.
+    ///
+    /// # Errors
+    /// The record is broken, or the write fails.
+    pub fn write_given(&mut self, given: Given) -> Result<(), Error> {
+        let failed = |errno| fail("add to record", Path::new(&self.name), errno);
+        let record = self.record.take().ok_or(Errno::INVAL).map_err(failed)?;
+        record::append(&self.file, &given).map_err(failed)?;
+        self.record = Some(Box::new(record.with(given)));
+        Ok(())
+    }
+
+    /// Lets programs that are started from now on hold the lock together with this one. A kill of this one then leaves the
+    /// attachment locked until they have ended, so that nobody takes back what they are about to make.
+    ///
+    /// # Errors
+    /// The open file cannot be handed on.
+    pub fn share(&self) -> Result<(), Error> {
+        fcntl_setfd(&self.file, FdFlags::empty())
+            .map_err(|errno| fail("hand on lock of", Path::new(&self.name), errno))
     }
 
     /// Takes `ip`; `false` if another attachment has it. An address that this key has already is ours again.

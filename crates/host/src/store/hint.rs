@@ -47,6 +47,7 @@ impl Store {
     }
 }
 
+/// Parts of a range, whatever their bounds are, share a hint.
 fn path(range: &PodRange) -> String {
-    format!("hints/{}", range.to_string().replace('/', "_"))
+    format!("hints/{}", range.net().to_string().replace('/', "_"))
 }

@@ -6,8 +6,8 @@
 use super::held::lease_path;
 use super::{Store, fail, names, record, record_path};
 use crate::error::Error;
+use model::addr::PodRange;
 use model::attachment::Attachment;
-use model::span::Span;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -77,15 +77,6 @@ impl Store {
         read().map_err(|errno| fail("list leases of", Path::new("other networks"), errno))
     }
 
-    /// How many addresses of `span` are taken.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub fn used(&self, span: &Span) -> Result<u64, Error> {
-        let leases = self.leases()?;
-        Ok(leases.iter().filter(|&&ip| span.offers(ip)).count() as u64)
-    }
-
     /// Who has `ip`; `None` if nobody, or if the record is broken.
     ///
     /// # Errors
@@ -94,13 +85,14 @@ impl Store {
         self.read_at(&lease_path(ip))
     }
 
-    /// The attachment that has had an address of `span` for longest: the first to suspect when none is left.
+    /// The attachment that has had an address of `ranges` for longest: the first to suspect when none is left.
     ///
     /// # Errors
     /// The leases cannot be read.
-    pub fn oldest(&self, span: &Span) -> Result<Option<Attachment>, Error> {
+    pub fn oldest(&self, ranges: &[&PodRange]) -> Result<Option<Attachment>, Error> {
         let mut oldest: Option<Attachment> = None;
-        for ip in self.leases()?.into_iter().filter(|&ip| span.offers(ip)) {
+        let within = |ip: &IpAddr| ranges.iter().any(|range| range.offers(*ip));
+        for ip in self.leases()?.into_iter().filter(within) {
             if let Some(owner) = self.owner(ip)?
                 && oldest.as_ref().is_none_or(|held| owner.born < held.born)
             {

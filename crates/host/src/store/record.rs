@@ -2,9 +2,11 @@
 //!
 //! The document begins with the addresses, and white space pads this head to [`HEAD`] bytes. Another address is therefore
 //! one `pwrite` inside the file's first page that moves nothing else, and a kill leaves the old head or the new one. Hard
-//! links of the record (its leases) show the same content, whichever it is.
+//! links of the record (its leases) show the same content, whichever it is. What another IPAM plugin gave comes behind the
+//! document, as a second one: half of that counts as none.
 
 use model::attachment::{Attachment, PodAddress};
+use model::cni::Given;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, linkat, openat, statat};
 use rustix::io::{Errno, pread, pwrite};
@@ -41,6 +43,13 @@ pub(super) fn head(addresses: &[PodAddress]) -> Result<Vec<u8>, Errno> {
     Ok(head)
 }
 
+/// Puts behind the record what another plugin gave.
+pub(super) fn append(file: &OwnedFd, given: &Given) -> Result<(), Errno> {
+    let bytes = serde_json::to_vec(given).map_err(|_| Errno::INVAL)?;
+    let end = u64::try_from(fstat(file)?.st_size).map_err(|_| Errno::INVAL)?;
+    write_at(file, end, &bytes)
+}
+
 /// A file without a name that holds `bytes`: it is on disk whole before anybody can see it.
 pub(super) fn unnamed(folder: &OwnedFd, bytes: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -51,9 +60,13 @@ pub(super) fn unnamed(folder: &OwnedFd, bytes: &[u8]) -> Result<OwnedFd, Errno> 
 
 /// Writes `bytes` at the start of the file.
 pub(super) fn write(file: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+    write_at(file, 0, bytes)
+}
+
+fn write_at(file: &OwnedFd, start: u64, bytes: &[u8]) -> Result<(), Errno> {
     let mut done = 0;
     while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-        match pwrite(file, rest, done as u64) {
+        match pwrite(file, rest, start + done as u64) {
             Ok(0) => return Err(Errno::NOSPC),
             Ok(length) => done += length,
             Err(Errno::INTR) => {}
@@ -105,8 +118,9 @@ pub(super) fn read(file: &OwnedFd) -> Result<Option<Attachment>, Errno> {
                 Err(errno) => return Err(errno),
             }
         }
-        if let Ok(record) = serde_json::from_slice(&bytes) {
-            return Ok(Some(record));
+        let record = Attachment::read(&bytes);
+        if record.is_some() {
+            return Ok(record);
         }
     }
     Ok(None)

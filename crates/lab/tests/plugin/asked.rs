@@ -202,7 +202,7 @@ fn ranges_that_are_asked_for_take_the_place_of_the_configurations() -> Result<()
                 full.error_code() == Some(11)
                     && full
                         .stdout
-                        .contains("10.244.9.20 to 10.244.9.21 of 10.244.9.0/24 has 2 of 2 in use"),
+                        .contains("10.244.9.0/24 (10.244.9.20 to 10.244.9.21) has 2 of 2 in use"),
                 "{full:?}"
             );
             Ok(())

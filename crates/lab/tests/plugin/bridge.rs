@@ -1,11 +1,10 @@
 //! Type `bridge`, with configurations as people have them for the reference plugin.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::plugin::{Answer, Attachment, Plugin};
+use lab::plugin::{Attachment, Plugin};
 use lab::{Lab, Node, Place, Pod, probe, programs};
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use super::{SOON, ip, leftovers, network, said, same};
 /// As long as an answer on one machine may be in coming when none is expected.
 const MOMENT: Duration = Duration::from_millis(400);
 
-fn reaches(from: &Place, to: &str) -> Result<()> {
+pub(super) fn reaches(from: &Place, to: &str) -> Result<()> {
     probe::ping(from, to.parse()?, SOON)
         .map(drop)
         .with_context(|| format!("ping {to}"))
@@ -24,14 +23,14 @@ fn silent(from: &Place, to: &str) -> Result<bool> {
     Ok(probe::ping(from, to.parse()?, MOMENT).is_err())
 }
 
-struct Bridge {
-    node: Node,
-    plugin: Plugin,
-    conf: Value,
+pub(super) struct Bridge {
+    pub(super) node: Node,
+    pub(super) plugin: Plugin,
+    pub(super) conf: Value,
 }
 
 impl Bridge {
-    fn new(lab: &Lab, more: Value) -> Result<Self> {
+    pub(super) fn new(lab: &Lab, more: Value) -> Result<Self> {
         Self::on(lab.node("one").start()?, more)
     }
 
@@ -45,7 +44,7 @@ impl Bridge {
         Ok(Self { node, plugin, conf })
     }
 
-    fn with(&self, key: &str, value: impl Into<Value>) -> Self {
+    pub(super) fn with(&self, key: &str, value: impl Into<Value>) -> Self {
         let mut conf = self.conf.clone();
         conf[key] = value.into();
         Self {
@@ -55,7 +54,7 @@ impl Bridge {
         }
     }
 
-    fn pod(&self, name: &str) -> Result<(Pod, Value)> {
+    pub(super) fn pod(&self, name: &str) -> Result<(Pod, Value)> {
         let pod = self.node.pod(name)?;
         let told = self
             .plugin
@@ -81,18 +80,18 @@ impl Bridge {
     }
 
     /// Whatever of the kernel's on the node a plugin could have touched.
-    fn kernel(&self) -> Result<String> {
+    pub(super) fn kernel(&self) -> Result<String> {
         Ok(network(&self.node)? + &said(&self.node, "nft list ruleset")?)
     }
 
-    fn del(&self, pod: &Pod) -> Result<()> {
+    pub(super) fn del(&self, pod: &Pod) -> Result<()> {
         self.plugin
             .del(&self.node, &Attachment::of(pod), &self.conf)?
             .ok()
             .map(drop)
     }
 
-    fn check(&self, pod: &Pod, told: &Value) -> Result<()> {
+    pub(super) fn check(&self, pod: &Pod, told: &Value) -> Result<()> {
         let conf = self.with("prevResult", told.clone()).conf;
         self.plugin
             .check(&self.node, &Attachment::of(pod), &conf)?
@@ -101,7 +100,7 @@ impl Bridge {
     }
 
     /// What one of its pods has left on the node.
-    fn left(&self) -> Result<Vec<String>> {
+    pub(super) fn left(&self) -> Result<Vec<String>> {
         self.node.attempt(|| leftovers("mine"))
     }
 }
@@ -380,8 +379,6 @@ fn keys_that_are_not_served_are_refused_by_name() -> Result<()> {
         bridge
             .with("preserveDefaultVlan", true)
             .refused("c", 2, "preserveDefaultVlan")?;
-        let files = json!({"type": "host-local", "subnet": "10.7.0.0/24", "dataDir": "/run/files"});
-        bridge.with("ipam", files).refused("e", 2, "ipam.dataDir")?;
         bridge
             .with("ipam", json!({"type": "nowhere"}))
             .refused("d", 4, "nowhere")
@@ -433,108 +430,6 @@ fn duplicate_detection_is_done_where_it_is_asked_for() -> Result<()> {
         ensure!(nodad(&pod)?, "usable at once");
         let (pod, _) = bridge.with("enabledad", true).pod("b")?;
         ensure!(!nodad(&pod)?, "the kernel asks");
-        Ok(())
-    })
-}
-
-/// A plugin of somebody else's that writes down how it was called.
-const THEIRS: &str = r#"#!/bin/sh
-config=$(cat)
-echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME" >> /run/theirs.log
-case "$CNI_COMMAND" in
-ADD) if [ -e /run/theirs.full ]; then echo '{"code": 11, "msg": "none left", "details": "at all"}'; exit 1; fi
-echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.8.0.5/24", "gateway": "10.8.0.1"}], "routes": [{"dst": "0.0.0.0/0"}], "dns": {"search": ["a.b"]}}' ;;
-STATUS) if [ -e /run/theirs.full ]; then echo '{"code": 50, "msg": "none left"}'; exit 1; fi ;;
-esac
-"#;
-
-fn install_theirs(node: &Node) -> Result<()> {
-    node.attempt(|| {
-        fs::create_dir_all("/run/bin")?;
-        fs::write("/run/bin/theirs", THEIRS)?;
-        Ok(fs::set_permissions(
-            "/run/bin/theirs",
-            fs::Permissions::from_mode(0o755),
-        )?)
-    })
-}
-
-/// A call with their plugin in the second folder of `CNI_PATH`.
-fn with_theirs(bridge: &Bridge, verb: &str, pod: &Pod, conf: &Value) -> Result<Answer> {
-    let mut environment = Attachment::of(pod).environment();
-    environment.push(("CNI_PATH", "/nowhere:/run/bin".into()));
-    let conf = conf.to_string();
-    bridge
-        .plugin
-        .raw(&bridge.node, verb, &environment, conf.as_bytes())
-}
-
-#[test]
-fn another_ipam_plugin_is_asked_for_every_verb() -> Result<()> {
-    Lab::scenario(|lab| {
-        let bridge = Bridge::new(
-            lab,
-            json!({"isGateway": true, "ipMasq": true, "ipam": {"type": "theirs"}}),
-        )?;
-        install_theirs(&bridge.node)?;
-        let call = |verb, pod: &Pod, conf: &Value| with_theirs(&bridge, verb, pod, conf);
-        let pod = bridge.node.pod("a")?;
-        let told = call("ADD", &pod, &bridge.conf)?.ok()?;
-        ensure!(
-            told["ips"]
-                == json!([{"address": "10.8.0.5/24", "gateway": "10.8.0.1", "interface": 2}]),
-            "{told}"
-        );
-        ensure!(told["dns"] == json!({"search": ["a.b"]}), "{told}");
-        ensure!(said(&pod, "ip route show")?.contains("default via 10.8.0.1"));
-        reaches(&pod, "10.8.0.1")?;
-        let again = call("ADD", &pod, &bridge.conf)?.ok()?;
-        ensure!(again == told, "a second ADD asks nobody: {again}");
-        call("CHECK", &pod, &bridge.with("prevResult", told).conf)?.ok()?;
-        call("STATUS", &pod, &bridge.conf)?.ok()?;
-        call("DEL", &pod, &bridge.conf)?.ok()?;
-        call(
-            "GC",
-            &pod,
-            &bridge.with("cni.dev/valid-attachments", json!([])).conf,
-        )?
-        .ok()?;
-        let log = bridge
-            .node
-            .attempt(|| Ok(fs::read_to_string("/run/theirs.log")?))?;
-        let verbs: Vec<&str> = log
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-            .collect();
-        ensure!(verbs == ["ADD", "CHECK", "STATUS", "DEL", "GC"], "{log}");
-        ensure!(bridge.left()?.is_empty(), "{:?}", bridge.left()?);
-        Ok(())
-    })
-}
-
-#[test]
-fn another_ipam_plugin_that_has_nothing_left_is_heard_and_called_back() -> Result<()> {
-    Lab::scenario(|lab| {
-        let bridge = Bridge::new(lab, json!({"isGateway": true, "ipam": {"type": "theirs"}}))?;
-        install_theirs(&bridge.node)?;
-        let call = |verb, pod: &Pod, conf: &Value| with_theirs(&bridge, verb, pod, conf);
-        let pod = bridge.node.pod("a")?;
-        bridge
-            .node
-            .attempt(|| Ok(fs::write("/run/theirs.full", "")?))?;
-        let before = bridge.kernel()?;
-        let full = call("ADD", &pod, &bridge.conf)?;
-        ensure!(
-            full.error_code() == Some(11) && full.stdout.contains("none left"),
-            "{full:?}"
-        );
-        same(&bridge.kernel()?, &before)?;
-        let status = call("STATUS", &pod, &bridge.conf)?;
-        ensure!(status.error_code() == Some(50), "{status:?}");
-        let log = bridge
-            .node
-            .attempt(|| Ok(fs::read_to_string("/run/theirs.log")?))?;
-        ensure!(log.starts_with("ADD") && log.contains("\nDEL "), "{log}");
         Ok(())
     })
 }

@@ -291,6 +291,20 @@ fn without_a_data_dir_what_the_reference_plugin_gave_away_is_passed_over_and_fre
             caller.add("new")? == ["10.1.2.4/29"],
             "none that has a file"
         );
+        for id in ["more", "last"] {
+            caller.add(id)?;
+        }
+        // They count: two of that plugin's, three of ours.
+        for (verb, code) in [("ADD", 11), ("STATUS", 50)] {
+            let told = caller.refused(verb, "none", code)?;
+            ensure!(
+                told.contains("10.1.2.0/29 has 5 of 5 in use") && told.contains("container dead"),
+                "{told}"
+            );
+        }
+        for id in ["more", "last"] {
+            caller.call("DEL", id)?.ok()?;
+        }
         // The living one's by its DEL, the dead one's by a GC.
         caller.call("DEL", "old")?.ok()?;
         caller.call("GC", "")?.ok()?;
@@ -364,6 +378,15 @@ fn a_gc_of_host_local_keeps_what_is_listed() -> Result<()> {
 
         let mut files = caller.same();
         files.conf["ipam"]["dataDir"] = FILES.into();
+        ensure!(
+            files.add("c")? == ["10.1.2.3/24"],
+            "not what is leased in our own state"
+        );
+        for id in ["a", "c"] {
+            caller.call("DEL", id)?.ok()?;
+            files.call("DEL", id)?.ok()?;
+        }
+        files.node.attempt(|| Ok(fs::remove_dir_all(FILES)?))?;
         for id in ["a", "b"] {
             files.add(id)?;
         }
@@ -418,6 +441,24 @@ fn a_hundred_callers_at_once_get_a_hundred_addresses() -> Result<()> {
                 ensure!(caller.add("anew")? == ["10.1.2.2/24"], "a new life");
             }
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn trap10_a_status_of_host_local_waits_for_no_lock_and_makes_no_file() -> Result<()> {
+    Lab::scenario(|lab| {
+        let caller = Caller::new(lab, with_files(json!({"subnet": "10.1.2.0/30"})))?;
+        caller.call("STATUS", "")?.ok()?;
+        ensure!(caller.files()?.is_empty(), "{:?}", caller.files()?);
+        caller.add("a")?;
+        let lock = format!("{FILES}/theirs/lock");
+        let lock = caller.node.attempt(|| Ok(fs::File::open(&lock)?))?;
+        lock.lock()?;
+        let full = caller.refused("STATUS", "", 50)?;
+        ensure!(full.contains("has 1 of 1 in use"), "{full}");
+        caller.call("CHECK", "a")?.ok()?;
+        lock.unlock()?;
         Ok(())
     })
 }

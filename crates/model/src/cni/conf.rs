@@ -9,6 +9,7 @@ mod asked;
 mod bandwidth;
 mod bridge;
 mod ipam;
+mod keys;
 mod kind;
 mod listed;
 mod network;
@@ -17,6 +18,7 @@ mod ports;
 
 pub use asked::Asked;
 pub use ipam::Ipam;
+pub(super) use keys::{get, text};
 pub use kind::Kind;
 pub use network::NetConf;
 
@@ -25,7 +27,6 @@ use super::{CniError, Code, Version};
 use crate::addr::{Family, PodRange, parse_prefix};
 use crate::attachment::Mode;
 use crate::name::{ContainerId, IfName, NetworkName};
-use crate::span::Span;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -138,7 +139,7 @@ impl Valid {
     pub fn network(&self, args: &Args) -> Result<NetConf, CniError> {
         asked::refuse(&self.object)?;
         if self.kind == Kind::Bridge {
-            self.refuse_unserved_keys()?;
+            keys::refuse(&self.object, &bridge::NOT_SERVED, "")?;
             self.delegate()?;
         }
         let mut wrong = Vec::new();
@@ -151,7 +152,6 @@ impl Valid {
                 return Err(CniError::new(Code::Config, msg));
             }
         };
-        conf.spans = conf.ranges.iter().copied().map(Span::whole).collect();
         if self.kind != Kind::Bridge {
             let asked = asked::ranges(&self.object, &conf.prefixes, &conf.ranges, &mut wrong);
             conf.narrow(asked);
@@ -170,7 +170,7 @@ impl Valid {
             // Its addresses are its IPAM's business.
             asked::without_addresses(&self.object, args, &mut wrong)
         } else {
-            asked::read(&self.object, args, &network.spans, &mut wrong)
+            asked::read(&self.object, args, &network.ranges, &mut wrong)
         };
         self.unless(&wrong, asked)
     }
@@ -212,7 +212,6 @@ impl Valid {
         NetConf {
             mode: Mode::Routed,
             ranges,
-            spans: Vec::new(),
             prefixes,
             mtu,
             alone: false,
@@ -251,7 +250,6 @@ impl Valid {
         NetConf {
             mode,
             ranges,
-            spans: Vec::new(),
             prefixes,
             mtu: self.mtu(wrong),
             alone: true,
@@ -361,20 +359,6 @@ fn version(object: &Map<String, Value>) -> Result<Version, CniError> {
         CniError::new(Code::IncompatibleVersion, "incompatible CNI versions")
             .details(format!("config is {written:?}, plugin supports {served}"))
     })
-}
-
-/// A key in any ASCII case: some runtimes write it as their own structs are called. The exact spelling wins.
-pub(super) fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    object.get(key).or_else(|| {
-        object
-            .iter()
-            .find(|(k, _)| k.eq_ignore_ascii_case(key))
-            .map(|(_, value)| value)
-    })
-}
-
-pub(super) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    get(object, key).and_then(Value::as_str)
 }
 
 #[cfg(test)]

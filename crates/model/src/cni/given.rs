@@ -11,10 +11,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Addresses, routes and name servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// At least one.
     pub addresses: Vec<PodAddress>,
@@ -30,6 +31,7 @@ impl Given {
     /// # Errors
     /// What is wrong with it, as a sentence.
     pub fn read(answer: &Value) -> Result<Self, String> {
+        let answer = &lowered(answer);
         let mut given = Self {
             addresses: Vec::new(),
             routes: routes(&answer["routes"])?,
@@ -52,6 +54,32 @@ impl Given {
             return Err(format!("it gave no address: {answer}"));
         }
         Ok(given)
+    }
+}
+
+/// Addresses in a result of 0.3.0 or later; one that cannot be read is nobody's.
+#[must_use]
+pub fn told(result: &Value) -> Vec<IpAddr> {
+    let result = lowered(result);
+    let ips = result["ips"].as_array().into_iter().flatten();
+    let texts = ips.filter_map(|ip| ip["address"].as_str()?.split('/').next());
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The same with its keys in small letters, for reading: some programs write them as their own structs are called. A key that is
+/// written so already wins.
+pub(super) fn lowered(value: &Value) -> Value {
+    match value {
+        Value::Array(list) => list.iter().map(lowered).collect(),
+        Value::Object(object) => {
+            let is_small = |key: &String| key.chars().all(|c| !c.is_ascii_uppercase());
+            let (small, other): (Vec<_>, Vec<_>) =
+                object.iter().partition(|(key, _)| is_small(key));
+            let all = other.into_iter().chain(small);
+            all.map(|(key, value)| (key.to_ascii_lowercase(), lowered(value)))
+                .collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

@@ -33,7 +33,6 @@ fn confs() -> impl Strategy<Value = NetConf> {
                     Mode::Routed
                 },
                 ranges: Vec::from([range(&net(bits).to_string())]),
-                spans: Vec::new(),
                 prefixes: Vec::from([net(wide)]),
                 mtu: None,
                 alone,

@@ -4,12 +4,12 @@
 //! obeyed (CNI conventions). Keys are read in any ASCII case, because some runtimes write them as their own structs are
 //! called, and what is empty asks for nothing. Host ports and limits of bandwidth have files of their own.
 
+use super::keys::{self, is_empty};
 use super::{bandwidth, get};
 use crate::addr::{Family, Mac, PodRange};
 use crate::bandwidth::Bandwidth;
+use crate::cni::CniError;
 use crate::cni::env::Args;
-use crate::cni::{CniError, Code};
-use crate::span::Span;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -44,39 +44,24 @@ fn argument<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> 
     get(cni, key).filter(|value| !is_empty(value))
 }
 
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(list) => list.iter().all(is_empty),
-        Value::Object(map) => map.is_empty(),
-        Value::String(text) => text.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
+/// Refuses what is known and not served.
+pub(super) fn refuse(object: &Map<String, Value>) -> Result<(), CniError> {
+    match get(object, "runtimeConfig").and_then(Value::as_object) {
+        Some(runtime) => keys::refuse(runtime, &NOT_SERVED, "runtimeConfig."),
+        None => Ok(()),
     }
 }
 
-/// Refuses what is known and not served: who declares a capability has to act on it or to fail.
-pub(super) fn refuse(object: &Map<String, Value>) -> Result<(), CniError> {
-    let asked = NOT_SERVED
-        .iter()
-        .find_map(|key| Some((key, runtime(object, key)?)));
-    let Some((key, value)) = asked else {
-        return Ok(());
-    };
-    let msg = format!("runtimeConfig.{key} = {value} is not served");
-    Err(CniError::new(Code::Unsupported, msg)
-        .details("remove the capability from the configuration"))
-}
-
-/// MAC, addresses and limits, where pods get theirs from `spans`.
+/// MAC, addresses and limits, where pods get theirs from `given`.
 pub(super) fn read(
     object: &Map<String, Value>,
     args: &Args,
-    spans: &[Span],
+    given: &[PodRange],
     wrong: &mut Vec<String>,
 ) -> Asked {
     Asked {
         mac: mac(object, args, wrong),
-        ips: ips(object, args, spans, wrong),
+        ips: ips(object, args, given, wrong),
         bandwidth: bandwidth::read(object, wrong),
     }
 }
@@ -111,41 +96,55 @@ fn mac(object: &Map<String, Value>, args: &Args, wrong: &mut Vec<String>) -> Opt
 fn ips(
     object: &Map<String, Value>,
     args: &Args,
-    spans: &[Span],
+    given: &[PodRange],
     wrong: &mut Vec<String>,
 ) -> Vec<IpAddr> {
+    let mut asked: Vec<IpAddr> = Vec::new();
+    for source in sources(object, args, wrong) {
+        let earlier = asked.clone();
+        for ip in source {
+            if asked.contains(&ip) || earlier.iter().any(|other| is_kin(ip, *other)) {
+                continue;
+            }
+            if let Some(other) = asked.iter().find(|other| is_kin(ip, **other)) {
+                wrong.push(format!(
+                    "ips: {other} and {ip} are asked for; a pod gets one address of a family"
+                ));
+            }
+            wrong.extend(outside(ip, given));
+            asked.push(ip);
+        }
+    }
+    asked
+}
+
+/// The addresses that each source names, best first.
+pub(super) fn sources(
+    object: &Map<String, Value>,
+    args: &Args,
+    wrong: &mut Vec<String>,
+) -> [Vec<IpAddr>; 3] {
     let of_args: Vec<Value> = args.ip.split(',').map(Value::from).collect();
     let list = |value: Option<&Value>| match value {
         None => Vec::new(),
         Some(Value::Array(list)) => list.clone(),
         Some(one) => Vec::from([one.clone()]),
     };
-    let sources = [
+    let named = [
         list(runtime(object, "ips")),
         list(argument(object, "ips")),
         of_args,
     ];
-    let mut asked: Vec<IpAddr> = Vec::new();
-    for source in sources {
-        let earlier = asked.clone();
-        for value in source.iter().filter(|value| !is_empty(value)) {
+    named.map(|values| {
+        let mut ips = Vec::new();
+        for value in values.iter().filter(|value| !is_empty(value)) {
             match value.as_str().and_then(address) {
+                Some(ip) => ips.push(ip),
                 None => wrong.push(format!("ips: {value} is no address")),
-                Some(ip) if earlier.iter().any(|other| is_kin(ip, *other)) => {}
-                Some(ip) if asked.contains(&ip) => {}
-                Some(ip) => {
-                    if let Some(other) = asked.iter().find(|other| is_kin(ip, **other)) {
-                        wrong.push(format!(
-                            "ips: {other} and {ip} are asked for; a pod gets one address of a family"
-                        ));
-                    }
-                    wrong.extend(outside(ip, spans));
-                    asked.push(ip);
-                }
             }
         }
-    }
-    asked
+        ips
+    })
 }
 
 fn is_kin(ip: IpAddr, other: IpAddr) -> bool {
@@ -160,16 +159,16 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// Why none of the spans gives this address.
-fn outside(ip: IpAddr, spans: &[Span]) -> Option<String> {
-    if spans.iter().any(|span| span.offers(ip)) {
+/// Why none of the ranges gives this address.
+fn outside(ip: IpAddr, given: &[PodRange]) -> Option<String> {
+    if given.iter().any(|range| range.offers(ip)) {
         return None;
     }
     let family = Family::of(ip);
-    let given: Vec<String> = spans
+    let given: Vec<String> = given
         .iter()
-        .filter(|span| span.family() == family)
-        .map(|span| format!("{} to {}", span.first(), span.last()))
+        .filter(|range| range.family() == family)
+        .map(|range| format!("{} to {}", range.first(), range.last()))
         .collect();
     Some(if given.is_empty() {
         format!("ips: {ip} is asked for, and the network gives pods no address of that family")
@@ -188,7 +187,7 @@ pub(super) fn ranges(
     prefixes: &[IpNet],
     own: &[PodRange],
     wrong: &mut Vec<String>,
-) -> Vec<Span> {
+) -> Vec<PodRange> {
     let sets = match runtime(object, "ipRanges") {
         None => return Vec::new(),
         Some(Value::Array(sets)) => sets,
@@ -197,64 +196,70 @@ pub(super) fn ranges(
             return Vec::new();
         }
     };
-    let mut spans = Vec::new();
+    let mut ranges = Vec::new();
     for set in sets.iter().filter(|set| !is_empty(set)) {
         // A list of lists; a list alone is taken as one range each.
         let entries = set
             .as_array()
             .map_or_else(|| core::slice::from_ref(set), Vec::as_slice);
         for entry in entries.iter().filter(|entry| !is_empty(entry)) {
-            match span(entry, prefixes, own) {
-                Ok(span) => spans.push(span),
+            match of_the_node(entry, prefixes, own) {
+                Ok(range) => ranges.push(range),
                 Err(why) => wrong.push(format!("ipRanges: {entry}: {why}")),
             }
         }
     }
-    spans
+    ranges
 }
 
-fn span(entry: &Value, prefixes: &[IpNet], own: &[PodRange]) -> Result<Span, String> {
-    let entry = entry.as_object().ok_or("it is no object")?;
-    let named = |key: &str| match get(entry, key).filter(|value| !is_empty(value)) {
-        None => Ok(None),
-        Some(value) => {
-            let text = value
-                .as_str()
-                .ok_or_else(|| format!("{key} {value} is no text"))?;
-            Ok::<_, String>(Some(text))
-        }
-    };
-    let ip = |key: &str| {
-        let text = named(key)?;
-        let read =
-            |text: &str| address(text).ok_or_else(|| format!("{key} {text:?} is no address"));
-        text.map(read).transpose()
-    };
-    let subnet = named("subnet")?.ok_or("subnet is missing")?;
-    let range = PodRange::parse(subnet).map_err(|why| why.to_string())?;
-    if !prefixes.is_empty() && !prefixes.iter().any(|all| all.contains(&range.net())) {
+fn of_the_node(entry: &Value, prefixes: &[IpNet], own: &[PodRange]) -> Result<PodRange, String> {
+    let asked = range(entry)?;
+    // Neither a special one nor the broadcast address is a pod's.
+    let all = PodRange::new(asked.net()).map_err(|why| why.to_string())?;
+    if !prefixes.is_empty() && !prefixes.iter().any(|prefix| prefix.contains(&all.net())) {
         let all: Vec<String> = prefixes.iter().map(IpNet::to_string).collect();
         return Err(format!("it lies outside of network {}", all.join(", ")));
     }
-    let asked =
-        Span::new(range, ip("rangeStart")?, ip("rangeEnd")?).map_err(|why| why.to_string())?;
-    let meets =
-        |own: &&PodRange| own.net().contains(&range.net()) || range.net().contains(&own.net());
-    let met: Vec<PodRange> = own.iter().filter(meets).copied().collect();
-    let span = if met.is_empty() {
-        asked
+    let meets = |own: &&PodRange| own.net().contains(&all.net()) || all.net().contains(&own.net());
+    let mut met = own.iter().filter(meets).peekable();
+    let node = met.peek().map_or(all, |own| **own);
+    let gives = |own: &PodRange| asked.within(own);
+    let given = if met.peek().is_none() {
+        gives(&all)
     } else {
-        let mut both = met.iter().filter_map(|own| asked.within(*own));
-        both.next()
-            .ok_or_else(|| format!("it gives none of the addresses of {}", met[0]))?
+        met.find_map(gives)
     };
-    let first = span.range().gateway();
-    if let Some(gateway) = ip("gateway")?.filter(|gateway| *gateway != first) {
+    let given = given.ok_or_else(|| format!("it gives none of the addresses of {node}"))?;
+    let first = given.gateway();
+    let named = entry
+        .as_object()
+        .and_then(|entry| get(entry, "gateway"))
+        .filter(|value| !is_empty(value));
+    if named.is_some() && asked.gateway() != first {
         return Err(format!(
-            "gateway {gateway} cannot be served: the node's own address is the first one, {first}"
+            "gateway {} cannot be served: the node's own address is the first one, {first}",
+            asked.gateway()
         ));
     }
-    Ok(span)
+    Ok(given)
+}
+
+/// A range with its bounds and its gateway, as runtimes and configurations write it.
+pub(super) fn range(entry: &Value) -> Result<PodRange, String> {
+    let entry = entry.as_object().ok_or("it is no object")?;
+    let named = |key: &str| get(entry, key).filter(|value| !is_empty(value));
+    let subnet = named("subnet").ok_or("subnet is missing")?;
+    let net = subnet.as_str().and_then(|text| text.parse::<IpNet>().ok());
+    let net = net.ok_or_else(|| format!("subnet {subnet} is no prefix such as 10.1.0.0/16"))?;
+    let ip = |key: &str| {
+        let read = |value: &Value| {
+            let ip = value.as_str().and_then(address);
+            ip.ok_or_else(|| format!("{key} {value} is no address"))
+        };
+        named(key).map(read).transpose()
+    };
+    let (start, end) = (ip("rangeStart")?, ip("rangeEnd")?);
+    PodRange::bounded(net, start, end, ip("gateway")?).map_err(|why| why.to_string())
 }
 
 #[cfg(test)]

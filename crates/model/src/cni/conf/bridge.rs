@@ -3,6 +3,7 @@
 //! What is known there and not served here is an error that names the key. Addresses come from `ipam`: type `host-local` is
 //! read here, any other is a program that is asked, and none means that the pod has no address.
 
+use super::keys::flag;
 use super::{BRIDGE, Kind, NetConf, Valid, get, text};
 use crate::attachment::{Bridged, Mode};
 use crate::cni::{Args, CniError, Code, Dns};
@@ -10,13 +11,13 @@ use crate::name::IfName;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The IPAM that is built in.
 const HOST_LOCAL: &str = "host-local";
 
 /// Known to the reference plugin; the kernels at hand have no bridges that filter by VLAN.
-const NOT_SERVED: [&str; 3] = ["vlan", "vlanTrunk", "preserveDefaultVlan"];
+pub(super) const NOT_SERVED: [&str; 3] = ["vlan", "vlanTrunk", "preserveDefaultVlan"];
 
 impl Valid {
     /// The IPAM plugin that is to be run for the addresses; none if they are given here, or not at all.
@@ -41,31 +42,6 @@ impl Valid {
         self.kind == Kind::Bridge && self.ipam_type() == HOST_LOCAL
     }
 
-    /// Refuses what is known and not served.
-    pub(super) fn refuse_unserved_keys(&self) -> Result<(), CniError> {
-        let set = |value: &&Value| match value {
-            Value::Null => false,
-            Value::Bool(set) => *set,
-            Value::Number(number) => number.as_f64() != Some(0.0),
-            Value::String(text) => !text.is_empty(),
-            Value::Array(list) => !list.is_empty(),
-            Value::Object(_) => true,
-        };
-        let of_conf = |key| get(&self.object, key).filter(set).map(|value| (key, value));
-        let found = NOT_SERVED.into_iter().find_map(of_conf);
-        if let Some(path) = self.data_dir().filter(|_| self.gives_as_host_local()) {
-            let msg = format!("key \"ipam.dataDir\" = {path:?} of type bridge is not served");
-            return Err(CniError::new(Code::Unsupported, msg).details(
-                "remove the key: what stands in the default folder is kept, and reservations are Podwire's own from then on",
-            ));
-        }
-        let Some((key, value)) = found else {
-            return Ok(());
-        };
-        let msg = format!("key {key:?} = {value} of type bridge is not served");
-        Err(CniError::new(Code::Unsupported, msg).details("remove the key from the configuration"))
-    }
-
     /// What type `bridge` says.
     pub(super) fn bridge(&self, args: &Args, wrong: &mut Vec<String>) -> NetConf {
         let name = text(&self.object, "bridge").filter(|name| !name.is_empty());
@@ -88,7 +64,6 @@ impl Valid {
         NetConf {
             mode: bridge.map_or(Mode::Routed, Mode::Bridge),
             ranges: ipam.iter().flat_map(|it| it.sets.concat()).collect(),
-            spans: Vec::new(),
             prefixes: Vec::new(),
             mtu,
             alone: true,
@@ -98,6 +73,7 @@ impl Valid {
                     .as_ref()
                     .map(|it| it.routes.clone())
                     .unwrap_or_default(),
+                data_dir: ipam.as_ref().and_then(|it| it.data_dir.clone()),
                 ..bridged
             }),
             ipam,
@@ -134,17 +110,6 @@ impl Valid {
             dns: dns.ok().flatten().unwrap_or_default(),
             ipam: self.delegate().ok().flatten().map(ToString::to_string),
             ..read
-        }
-    }
-}
-
-fn flag(object: &Map<String, Value>, key: &str, wrong: &mut Vec<String>) -> bool {
-    match get(object, key) {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(value)) => *value,
-        Some(other) => {
-            wrong.push(format!("{key}: {other} is neither true nor false"));
-            false
         }
     }
 }

@@ -4,15 +4,15 @@
 //! plugins/ipam/host-local); ranges that a runtime asks for come first, then the single range, then the list. What is wrong
 //! is said all at once. Where reservations are kept is not decided here.
 
+use super::asked::{range, runtime, sources};
 use super::{Valid, get, text};
 use crate::addr::PodRange;
 use crate::cni::{Args, CniError, Code, RouteConfig, Version};
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 /// Most sets of ranges, and ranges in one: a record holds as many addresses.
@@ -30,6 +30,8 @@ pub struct Ipam {
     pub routes: Vec<RouteConfig>,
     /// File in the form of resolv.conf(5) whose words go into the result.
     pub resolv_conf: Option<String>,
+    /// Where reservations are kept as the reference plugin keeps them; none if they are ours to keep.
+    pub data_dir: Option<String>,
 }
 
 impl Valid {
@@ -51,6 +53,7 @@ impl Valid {
             resolv_conf: text(ipam, "resolvConf")
                 .filter(|path| !path.is_empty())
                 .map(String::from),
+            data_dir: self.data_dir().map(String::from),
         };
         if wrong.is_empty() {
             return Ok(read);
@@ -71,14 +74,9 @@ impl Valid {
     }
 
     fn sets(&self, ipam: &Map<String, Value>, wrong: &mut Vec<String>) -> Vec<Vec<PodRange>> {
-        let runtime = get(&self.object, "runtimeConfig").and_then(Value::as_object);
-        let mut sets = list_of_sets(
-            runtime.and_then(|it| get(it, "ipRanges")),
-            "ipRanges",
-            wrong,
-        );
+        let mut sets = list_of_sets(runtime(&self.object, "ipRanges"), "ipRanges", wrong);
         if get(ipam, "subnet").is_some_and(|subnet| !subnet.is_null()) {
-            match range(ipam) {
+            match range(&Value::Object(ipam.clone())) {
                 Ok(range) => sets.push(vec![range]),
                 Err(why) => wrong.push(format!("subnet: {why}")),
             }
@@ -107,39 +105,18 @@ impl Valid {
 
     /// Addresses from `CNI_ARGS`, `args.cni.ips` and `runtimeConfig.ips`, each once.
     fn wanted(&self, args: &Args, wrong: &mut Vec<String>) -> Vec<IpAddr> {
-        let cni = get(&self.object, "args").and_then(Value::as_object);
-        let cni = cni
-            .and_then(|args| get(args, "cni"))
-            .and_then(Value::as_object);
-        let runtime = get(&self.object, "runtimeConfig").and_then(Value::as_object);
-        let lists = [cni, runtime].map(|it| it.and_then(|it| get(it, "ips")));
-        let named = args.ip.split(',').filter(|ip| !ip.is_empty());
-        let mut texts: Vec<String> = named.map(String::from).collect();
-        for list in lists.into_iter().flatten().filter(|list| !list.is_null()) {
-            let entries = list.as_array();
-            let all =
-                entries.map(|all| all.iter().map(|ip| ip.as_str().map(String::from)).collect());
-            match all.and_then(|all: Option<Vec<String>>| all) {
-                Some(more) => texts.extend(more),
-                None => wrong.push(format!("ips: {list} is no list of addresses")),
-            }
-        }
         let mut ips = Vec::new();
-        for text in texts {
-            match address(&text) {
-                Some(ip) if ips.contains(&ip) => {}
-                Some(ip) => ips.push(ip),
-                None => wrong.push(format!("{text:?} is no address that could be asked for")),
+        for ip in sources(&self.object, args, wrong)
+            .into_iter()
+            .rev()
+            .flatten()
+        {
+            if !ips.contains(&ip) {
+                ips.push(ip);
             }
         }
         ips
     }
-}
-
-/// An address, with or without the length of a prefix.
-fn address(text: &str) -> Option<IpAddr> {
-    let net = || text.parse::<IpNet>().ok().map(|net| net.addr());
-    text.parse().ok().or_else(net)
 }
 
 fn list_of_sets(value: Option<&Value>, key: &str, wrong: &mut Vec<String>) -> Vec<Vec<PodRange>> {
@@ -154,11 +131,7 @@ fn list_of_sets(value: Option<&Value>, key: &str, wrong: &mut Vec<String>) -> Ve
     for entry in entries {
         let mut set = Vec::new();
         for one in entry.as_array().into_iter().flatten() {
-            match one
-                .as_object()
-                .ok_or_else(|| "it is no object".into())
-                .and_then(range)
-            {
+            match range(one) {
                 Ok(range) => set.push(range),
                 Err(why) => wrong.push(format!("{key}: {one}: {why}")),
             }
@@ -173,24 +146,6 @@ fn list_of_sets(value: Option<&Value>, key: &str, wrong: &mut Vec<String>) -> Ve
         sets.push(set);
     }
     sets
-}
-
-fn range(entry: &Map<String, Value>) -> Result<PodRange, String> {
-    let subnet = text(entry, "subnet").unwrap_or_default();
-    let subnet: IpNet = subnet
-        .parse()
-        .map_err(|_| format!("subnet {subnet:?} is no prefix such as 10.1.0.0/16"))?;
-    let bound = |key: &str| match get(entry, key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(value) => {
-            let ip = value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
-            ip.map(Some)
-                .ok_or_else(|| format!("{key} {value} is no address"))
-        }
-    };
-    let (start, end) = (bound("rangeStart")?, bound("rangeEnd")?);
-    PodRange::bounded(subnet, start, end, bound("gateway")?).map_err(|why| why.to_string())
 }
 
 /// No address can come from two places.
@@ -224,6 +179,7 @@ fn routes(ipam: &Map<String, Value>, wrong: &mut Vec<String>) -> Vec<RouteConfig
 mod tests {
     use super::*;
     use crate::cni::Valid;
+    use alloc::string::ToString as _;
 
     fn read(ipam: &str, rest: &str, ip: Option<&str>) -> Result<Ipam, CniError> {
         let input =

@@ -3,8 +3,10 @@
 //! The ports themselves are read where those of every type are. What would change who is led where and is not served is an
 //! error that names the key; what only says by which means it is done means nothing here.
 
-use super::{NetConf, Valid, get, ports};
+use super::keys::{flag, refuse};
+use super::{NetConf, Valid, ports};
 use crate::attachment::{Bridged, Mode, PodAddress};
+use crate::cni::given::lowered;
 use crate::cni::{CniError, Code, Given};
 use crate::name::{IfName, NetworkName};
 use alloc::format;
@@ -38,11 +40,8 @@ impl Valid {
         let Some(previous) = &self.previous else {
             return Ok(Vec::new());
         };
-        let mut mine = previous.clone();
-        let interfaces = previous["interfaces"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let mut mine = lowered(previous);
+        let interfaces = mine["interfaces"].as_array().cloned().unwrap_or_default();
         let is_its = |ip: &Value| {
             let place = ip["interface"]
                 .as_u64()
@@ -76,32 +75,12 @@ impl Valid {
     /// # Errors
     /// Code 7 with everything that is wrong, 2 for a key that is known and not served.
     pub fn port_maps(&self, addresses: &[PodAddress]) -> Result<NetConf, CniError> {
-        let is_set = |value: &&Value| match value {
-            Value::Null => false,
-            Value::Array(list) => !list.is_empty(),
-            Value::String(text) => !text.is_empty(),
-            Value::Bool(_) | Value::Number(_) | Value::Object(_) => true,
-        };
-        for key in NOT_SERVED {
-            if let Some(value) = get(&self.object, key).filter(is_set) {
-                let msg = format!("key {key:?} = {value} of type portmap is not served");
-                let hint = "remove the key from the configuration";
-                return Err(CniError::new(Code::Unsupported, msg).details(hint));
-            }
-        }
+        refuse(&self.object, &NOT_SERVED, "")?;
         let ranges: Vec<_> = addresses.iter().map(|address| address.range).collect();
         let mut wrong = Vec::new();
         let ports = ports::read(&self.object, &ranges, &mut wrong);
-        let mut flag = |key: &str| match get(&self.object, key) {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(value)) => *value,
-            Some(other) => {
-                wrong.push(format!("{key}: {other} is neither true nor false"));
-                false
-            }
-        };
-        let masquerade_all = flag("masqAll");
-        flag("snat");
+        let masquerade_all = flag(&self.object, "masqAll", &mut wrong);
+        flag(&self.object, "snat", &mut wrong);
         if !wrong.is_empty() {
             let name = self.name.to_string();
             let network = name.trim_end_matches(".portmap");
@@ -111,7 +90,6 @@ impl Valid {
         Ok(NetConf {
             mode: Mode::Leased,
             ranges,
-            spans: Vec::new(),
             prefixes: Vec::new(),
             mtu: None,
             alone: true,
@@ -144,6 +122,18 @@ mod tests {
         let found = conf.chained(&IfName::new("eth0").unwrap()).unwrap();
         let ips: Vec<_> = found.iter().map(|address| address.ip.to_string()).collect();
         assert_eq!(ips, ["10.1.0.5", "fd00::5"]);
+    }
+
+    #[test]
+    fn a_result_is_read_in_the_case_of_every_runtime() {
+        let conf = valid(
+            r#","prevResult":{"Interfaces":[{"Name":"br"},{"Name":"eth0","Sandbox":"/n"}],
+            "IPs":[{"Address":"10.1.0.9/24","Interface":0},{"Address":"10.1.0.5/24","Gateway":"10.1.0.9","Interface":1}]}"#,
+        );
+        let found = conf.chained(&IfName::new("eth0").unwrap()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].ip.to_string(), "10.1.0.5");
+        assert_eq!(found[0].range.gateway().to_string(), "10.1.0.9");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is read of each source, which one is obeyed, and what is said about a wrong one.
 
 use super::*;
-use crate::cni::{NetConf, Valid};
+use crate::cni::{Code, NetConf, Valid};
 use alloc::borrow::ToOwned;
 
 fn read(args: &Args, rest: &str) -> Result<(NetConf, Asked), CniError> {
@@ -57,7 +57,7 @@ fn what_is_empty_is_not_asked_for() {
     let rest = r#","args":{"cni":{"mac":"","ips":[]}},"runtimeConfig":{"mac":null,"ips":[""],"ipRanges":[[]],
         "deviceID":"","bandwidth":{}}"#;
     let (network, asked) = read(&args("", ""), rest).unwrap();
-    assert_eq!((asked, network.spans.len()), (Asked::default(), 2));
+    assert_eq!((asked, network.ranges.len()), (Asked::default(), 2));
 }
 
 #[test]
@@ -104,17 +104,15 @@ fn ranges_of_the_runtime_take_the_place_of_those_of_their_family() {
     let rest = r#","runtimeConfig":{"IPRanges":[[{"Subnet":"10.244.7.0/24","RangeStart":"10.244.7.20","RangeEnd":"10.244.7.29",
         "Gateway":""},{"Subnet":"10.244.7.0/24","RangeStart":"10.244.7.40"}]]}"#;
     let (network, _) = read(&args("10.244.7.21", ""), rest).unwrap();
-    let spans: Vec<String> = network.spans.iter().map(Span::to_string).collect();
+    let ranges: Vec<String> = network.ranges.iter().map(PodRange::to_string).collect();
     assert_eq!(
-        spans,
+        ranges,
         [
             "fd00:10:244::/64",
-            "10.244.7.20 to 10.244.7.29 of 10.244.7.0/24",
-            "10.244.7.40 to 10.244.7.254 of 10.244.7.0/24"
+            "10.244.7.0/24 (10.244.7.20 to 10.244.7.29)",
+            "10.244.7.0/24 (10.244.7.40 to 10.244.7.254)"
         ]
     );
-    let ranges: Vec<String> = network.ranges.iter().map(PodRange::to_string).collect();
-    assert_eq!(ranges, ["fd00:10:244::/64", "10.244.7.0/24"]);
     refused(&args("10.244.7.30", ""), rest, "10.244.7.20 to 10.244.7.29");
 }
 
@@ -133,13 +131,13 @@ fn a_range_of_the_runtime_that_meets_the_nodes_own_gives_what_both_have() {
     ] {
         let rest = format!(r#","runtimeConfig":{{"ipRanges":[[{range}]]}}"#);
         let (network, _) = read(&args("", ""), &rest).unwrap();
-        let spans: Vec<String> = network.spans.iter().map(Span::to_string).collect();
+        let ranges: Vec<String> = network.ranges.iter().map(PodRange::to_string).collect();
         let of = if expected.is_empty() {
             "10.244.0.0/24".into()
         } else {
-            format!("{expected} of 10.244.0.0/24")
+            format!("10.244.0.0/24 ({expected})")
         };
-        assert_eq!(spans, ["fd00:10:244::/64".to_owned(), of], "{range}");
+        assert_eq!(ranges, ["fd00:10:244::/64".to_owned(), of], "{range}");
     }
 }
 
@@ -158,8 +156,8 @@ fn wrong_ranges_of_the_runtime_are_refused() {
             "the first one, 10.244.0.1",
         ),
         (
-            r#"{"subnet":"10.244.0.0/24","rangeStart":"10.244.0.1"}"#,
-            "is not among",
+            r#"{"subnet":"10.244.0.0/24","rangeStart":"10.244.1.9"}"#,
+            "10.244.1.9 is no address of 10.244.0.0/24",
         ),
         (
             r#"{"subnet":"10.244.0.0/24","rangeEnd":"x"}"#,
