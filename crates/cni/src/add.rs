@@ -11,7 +11,7 @@ use crate::del::{self, node_end};
 use crate::log::Trace;
 use crate::{bridged, delegate, order, ports, reserved, standing};
 use host::netns::{Netns, NetnsError};
-use host::rtnl::{LinkSeen, Rtnl};
+use host::rtnl::{LinkSeen, Rtnl, Settling};
 use host::store::{Held, ROOT, Store};
 use host::sysctl::Sysctls;
 use model::attachment::{Attachment, Key, Mode};
@@ -24,9 +24,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// So many addresses that the kernel knows as taken, although no lease does, are passed over.
 const WITNESSED: usize = 16;
+
+/// So long the kernel may ask whether somebody else has an address: it takes one to two seconds.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Says whether bridged packets are shown to the IP hooks: then hairpin is needed.
 const BRIDGE_NF: &str = "bridge/bridge-nf-call-iptables";
@@ -288,8 +292,15 @@ impl Attaching<'_> {
         write(&sysctls)?;
         trace.step("link");
         let (sysctls, inside) = apart(&wiring.pod);
-        self.netns.enter(|| write(&sysctls))??;
+        let asks = wire::asks(&inside);
+        let settling = self.netns.enter(|| {
+            write(&sysctls)?;
+            asks.is_some().then(Settling::open).transpose()
+        })??;
         self.pod.apply(&inside, None).ok()?;
+        if let (Some((ifname, ips)), Some(settling)) = (asks, settling) {
+            settling.wait(&mut self.pod, &ifname, &ips, SETTLED)?;
+        }
         trace.step("pod");
         let report = self.rtnl.apply(&wiring.ways, None);
         trace.step("ways");

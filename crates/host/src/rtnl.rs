@@ -9,9 +9,11 @@ mod encode;
 mod group;
 mod observe;
 mod qdisc;
+mod settle;
 
 pub use decode::{LinkSeen, PeerSeen};
 pub use observe::{LinkView, NodeView};
+pub use settle::Settling;
 
 use crate::netlink::{Batch, ROUTE, Socket};
 use crate::{Error, Report};

@@ -107,6 +107,19 @@ pub fn wire(attachment: &Attachment, node_end: &IfName, ground: Ground) -> Wirin
     wiring
 }
 
+/// The addresses that others are asked about before they are used, and on which interface.
+#[must_use]
+pub fn asks(changes: &[Change]) -> Option<(IfName, Vec<IpAddr>)> {
+    let mut asked: Option<(IfName, Vec<IpAddr>)> = None;
+    for change in changes {
+        if let Change::AskAddress(address) = change {
+            let all = asked.get_or_insert_with(|| (address.dev.clone(), Vec::new()));
+            all.1.push(address.net.addr());
+        }
+    }
+    asked
+}
+
 /// The MAC that we give a bridge; none while the attachment has no address. A bridge without an address is perhaps one with
 /// other machines' of the same name.
 #[must_use]

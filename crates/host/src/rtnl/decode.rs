@@ -4,6 +4,7 @@
 //! skipped, so that one foreign object of a new kind does not hide the others.
 
 use super::encode::LAST;
+use super::settle::Detection;
 use crate::netlink::{Raw, attributes};
 use ipnet::IpNet;
 use model::addr::Mac;
@@ -30,6 +31,8 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_F_DADFAILED: u8 = 0x08;
+const IFA_F_TENTATIVE: u8 = 0x40;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -126,6 +129,18 @@ pub(super) fn address(raw: Raw<'_>) -> Option<(u32, IpNet)> {
     let ip = get(IFA_LOCAL).or_else(|| get(IFA_ADDRESS)).and_then(ip)?;
     let net = IpNet::new(ip, *raw.body.get(1)?).ok()?;
     Some((u32_at(raw.body, 4)?, net))
+}
+
+/// Reads of `RTM_NEWADDR` whether the kernel still asks for others that have the address.
+pub(super) fn detection(raw: Raw<'_>) -> Option<Detection> {
+    let flags = *raw.body.get(2)?;
+    Some(if flags & IFA_F_DADFAILED != 0 {
+        Detection::Duplicate
+    } else if flags & IFA_F_TENTATIVE != 0 {
+        Detection::Pending
+    } else {
+        Detection::Over
+    })
 }
 
 /// A route as the kernel described it.

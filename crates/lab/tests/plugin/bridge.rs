@@ -428,8 +428,26 @@ fn duplicate_detection_is_done_where_it_is_asked_for() -> Result<()> {
         };
         let (pod, _) = bridge.pod("a")?;
         ensure!(nodad(&pod)?, "usable at once");
-        let (pod, _) = bridge.with("enabledad", true).pod("b")?;
+        let asking = bridge.with("enabledad", true);
+        let (pod, _) = asking.pod("b")?;
         ensure!(!nodad(&pod)?, "the kernel asks");
-        Ok(())
+        let shown = said(&pod, "ip -6 addr show dev eth0 scope global")?;
+        ensure!(!shown.contains("tentative"), "and has asked: {shown}");
+
+        // Somebody on the link who has asked nobody.
+        said(&pod, "ip addr add fd00:7::77/64 dev eth0 nodad")?;
+        let before = bridge.kernel()?;
+        let mut asking = asking.with("args", json!({"cni": {"ips": ["fd00:7::77"]}}));
+        let other = bridge.node.pod("c")?;
+        let attachment = Attachment::of(&other);
+        let add = |bridge: &Bridge| bridge.plugin.add(&bridge.node, &attachment, &bridge.conf);
+        let answer = add(&asking)?;
+        ensure!(
+            answer.error_code() == Some(102) && answer.stdout.contains("fd00:7::77"),
+            "{answer:?}"
+        );
+        same(&bridge.kernel()?, &before)?;
+        asking.conf["args"] = json!({});
+        add(&asking)?.ok().map(drop)
     })
 }
