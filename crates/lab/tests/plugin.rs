@@ -12,7 +12,7 @@ mod chained;
 mod check;
 mod concurrency;
 mod contract;
-mod crash;
+pub(crate) mod crash;
 mod data_dir;
 mod del;
 mod delegate;

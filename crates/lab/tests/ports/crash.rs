@@ -1,104 +1,96 @@
 //! The plugin is killed at each of its system calls, and the DEL that follows leaves no host port.
 
-use std::collections::BTreeSet;
-use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use lab::plugin::Attachment;
-use lab::{Lab, Output, Pod, programs};
+use lab::{Lab, Node, Pod, programs};
 use serde_json::{Value, json};
 
-use super::{Kind, SOON, Side};
-
-const SIGKILL: i32 = 9;
-/// No call is repeated so often by one run.
-const MOST: usize = 2000;
+use super::{Kind, Side};
+use crate::plugin::crash::walk::{self, Scene};
 
 fn ports() -> Value {
     json!([{"hostPort": 8080, "containerPort": 80},
         {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "10.128.0.2"}])
 }
 
-/// Runs the verb under `strace` with these options.
-fn traced(side: &Side, kind: Kind, verb: &str, pod: &Pod, options: &[&str]) -> Result<Output> {
-    let name = match kind {
-        Kind::Bridge => "bash-cni",
-        Kind::Routed => "podwire",
-    };
-    let mut command = side
-        .node
-        .command("strace")
-        .args(["-f", "-qq", "-e", "signal=none"])
-        .args(options)
-        .arg("--")
-        .arg(programs()?.plugins.join(name))
-        .env("CNI_COMMAND", verb);
-    for (variable, value) in Attachment::of(pod).environment() {
-        command = command.env(variable, value);
+struct Ports {
+    side: Side,
+    kind: Kind,
+    verb: &'static str,
+    pod: Pod,
+    /// What stands there of another pod, and stays.
+    kept: String,
+}
+
+impl Ports {
+    fn others(&self) -> Result<Vec<String>> {
+        let now = self.side.elements()?;
+        Ok((now != self.kept).then_some(now).into_iter().collect())
     }
-    command.stdin(side.conf.to_string()).output_within(SOON)
 }
 
-/// The names of the calls that one run of the verb makes.
-fn names(side: &Side, kind: Kind, verb: &str, pod: &Pod) -> Result<BTreeSet<String>> {
-    traced(side, kind, verb, pod, &["-o", "/run/trace"])?.ok()?;
-    let trace = side
-        .node
-        .attempt(|| Ok(std::fs::read_to_string("/run/trace")?))?;
-    let names = trace.lines().filter_map(|line| {
-        let (name, _) = line.split_whitespace().nth(1)?.split_once('(')?;
-        Some(name.to_owned())
-    });
-    // Nothing of it can be killed before it has begun.
-    Ok(names.filter(|name| name != "execve").collect())
+impl Scene for Ports {
+    fn node(&self) -> &Node {
+        &self.side.node
+    }
+
+    fn program(&self) -> Result<PathBuf> {
+        Ok(programs()?.plugins.join(match self.kind {
+            Kind::Bridge => "bash-cni",
+            Kind::Routed => "podwire",
+        }))
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut environment = Attachment::of(&self.pod).environment();
+        environment.push(("CNI_COMMAND", self.verb.to_owned()));
+        environment
+    }
+
+    fn input(&self) -> String {
+        self.side.conf.to_string()
+    }
+
+    fn prepare(&self) -> Result<()> {
+        match self.verb {
+            "ADD" => Ok(()),
+            _ => self.side.add(&self.pod)?.ok().map(drop),
+        }
+    }
+
+    fn remains(&self) -> Result<Vec<String>> {
+        self.others()
+    }
+
+    fn follow(&self) -> Result<()> {
+        self.side.del(&self.pod)
+    }
+
+    fn left(&self) -> Result<Vec<String>> {
+        self.others()
+    }
+
+    fn clean(&self) -> Result<()> {
+        anyhow::bail!("what is left of ports is not taken away by hand")
+    }
 }
 
-fn killed_anywhere(kind: Kind, verb: &str) -> Result<()> {
+fn killed_anywhere(kind: Kind, verb: &'static str) -> Result<()> {
     Lab::scenario(|lab| {
         let side = Side::alone(lab.node("one").start()?, kind, 0)?;
         let keeper = side.pod("keeper", &json!([{"hostPort": 9000, "containerPort": 80}]))?;
         let kept = side.elements()?;
-        let side = side.with(&ports());
-        let pod = side.node.pod("a")?;
-        let prepare = || match verb {
-            "ADD" => Ok(()),
-            _ => side.add(&pod)?.ok().map(drop),
+        let scene = Ports {
+            side: side.with(&ports()),
+            kind,
+            verb,
+            pod: side.node.pod("a")?,
+            kept,
         };
-        prepare()?;
-        let names = names(&side, kind, verb, &pod)?;
-        side.del(&pod)?;
-        let (mut kills, mut remains) = (0, 0);
-        for name in names {
-            for number in 1..=MOST {
-                prepare()?;
-                let trace = format!("--trace={name}");
-                let inject = format!("--inject={name}:signal=SIGKILL:when={number}");
-                let output = traced(
-                    &side,
-                    kind,
-                    verb,
-                    &pod,
-                    &["-o", "/dev/null", &trace, &inject],
-                )?;
-                let killed = output.status.signal() == Some(SIGKILL);
-                kills += usize::from(killed);
-                remains += usize::from(killed && side.elements()? != kept);
-                side.del(&pod).with_context(|| format!("after {inject}"))?;
-                let left = side.elements()?;
-                ensure!(left == kept, "after {inject}: {left}");
-                if !killed {
-                    output.ok().with_context(|| inject.clone())?;
-                    break;
-                }
-            }
-        }
-        println!(
-            "{kind:?} {verb}: {kills} kills, ports were there after {remains}, none after DEL"
-        );
-        ensure!(
-            kills > 50 && remains > 5,
-            "{kills} kills, {remains} remains"
-        );
+        let walked = walk::walk(&format!("{kind:?} {verb} with ports, then Del"), &scene)?;
+        ensure!(walked.kills > 50 && walked.remains > 5, "{walked:?}");
         side.del(&keeper.pod)?;
         ensure!(side.elements()?.is_empty());
         Ok(())
