@@ -11,6 +11,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Tells a program of ours that the one that is asked starts in turn: the record of the attachment in this network is locked.
+const HOLDS: &str = "PODWIRE_HOLDS";
+
+/// Whether the record of this call's attachment is locked by the program that this one works for.
+pub(crate) fn is_held_above(conf: &Valid) -> bool {
+    std::env::var_os(HOLDS).is_some_and(|network| network == conf.name.as_str())
+}
+
 /// Asks the plugin that the record names for addresses, routes and name servers, and writes them into the record. One that fails
 /// may have got halfway: whoever ends the attachment calls it once more.
 ///
@@ -69,6 +77,7 @@ fn run(name: &str, verb: &str, conf: &Valid, held: Option<&Held<'_>>) -> Result<
             command.env("CNI_CONTAINERID", key.container.as_str());
             command.env("CNI_IFNAME", key.ifname.as_str());
         }
+        command.env(HOLDS, held.network().as_str());
     }
     let mut child = command
         .env("CNI_COMMAND", verb)

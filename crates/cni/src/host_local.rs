@@ -8,11 +8,11 @@ use crate::addresses::{self, Part, Taken};
 use crate::answer::{Answer, state};
 use crate::claim::{self, Work};
 use crate::log::Trace;
-use crate::{check, del, gc, reserved, resolv};
+use crate::{check, del, delegate, gc, reserved, resolv};
 use host::netns::Netns;
 use host::store::{Held, ROOT, Store};
 use model::attachment::{Attachment, Key, Mode};
-use model::cni::{Call, CniError, CniResult, Ipam, Valid, Verb, Version};
+use model::cni::{Call, CniError, CniResult, Code, Ipam, Valid, Verb, Version};
 use std::path::Path;
 
 pub(crate) fn run(
@@ -21,7 +21,16 @@ pub(crate) fn run(
     began: u64,
     trace: &mut Trace,
 ) -> Result<Answer, CniError> {
+    // Its record would be the one that is locked by whoever waits for this answer.
+    let is_held = conf.data_dir().is_none() && delegate::is_held_above(conf);
     match call.verb {
+        Verb::Add if is_held => {
+            let msg =
+                "host-local without ipam.dataDir is asked in the name of Podwire's type bridge";
+            let hint = "name ipam.dataDir, or let type bridge have ipam.type host-local itself";
+            return Err(CniError::new(Code::Config, msg).details(hint));
+        }
+        Verb::Del if is_held => {}
         Verb::Add => return add(call, conf, trace),
         // With files the record of that key, if there is one, is another type's, which may have it locked while it asks.
         Verb::Del => match conf.data_dir() {

@@ -160,3 +160,33 @@ fn a_gc_gives_back_to_another_ipam_plugin_what_is_not_listed() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn an_ipam_plugin_that_asks_a_host_local_of_ours_is_refused_where_both_would_wait_for_each_other()
+-> Result<()> {
+    Lab::scenario(|lab| {
+        let mut ipam = json!({"type": "theirs", "subnet": "10.7.0.0/24"});
+        let bridge = Bridge::new(lab, json!({"isGateway": true, "ipam": ipam}))?;
+        install_theirs(&bridge.node)?;
+        let program = lab::programs()?.plugins.join("host-local");
+        let text = format!("#!/bin/sh\nexec {}\n", program.display());
+        bridge
+            .node
+            .attempt(|| Ok(fs::write("/run/bin/theirs", &text)?))?;
+        let pod = bridge.node.pod("a")?;
+        let answer = with_theirs(&bridge, "ADD", &pod, &bridge.conf)?;
+        ensure!(
+            answer.error_code().is_some() && answer.stdout.contains("dataDir"),
+            "{answer:?}"
+        );
+        with_theirs(&bridge, "DEL", &pod, &bridge.conf)?.ok()?;
+        ensure!(bridge.left()?.is_empty(), "{:?}", bridge.left()?);
+        ipam["dataDir"] = "/run/files".into();
+        let fine = bridge.with("ipam", ipam);
+        let told = with_theirs(&fine, "ADD", &pod, &fine.conf)?.ok()?;
+        ensure!(told["ips"][0]["address"] == "10.7.0.2/24", "{told}");
+        with_theirs(&fine, "DEL", &pod, &fine.conf)?.ok()?;
+        ensure!(bridge.left()?.is_empty(), "{:?}", bridge.left()?);
+        Ok(())
+    })
+}
