@@ -274,7 +274,14 @@ fn a_bridge_that_is_killed_anywhere_leaves_nothing() -> Result<()> {
 #[test]
 fn a_bridge_with_files_that_is_killed_anywhere_leaves_nothing() -> Result<()> {
     let files = bridge(&json!({"dataDir": FILES}));
-    let walks = [("ADD", Del), ("ADD", Gc), ("DEL", Del), ("GC", Del)];
+    let walks = [
+        ("ADD", Del),
+        ("ADD", Gc),
+        ("DEL", Del),
+        ("DEL", Gc),
+        ("GC", Del),
+        ("CHECK", Del),
+    ];
     killed("bridge", "with files", &files, &walks)
 }
 
@@ -290,7 +297,7 @@ fn a_bridge_or_the_ipam_plugin_that_it_asks_killed_anywhere_leaves_nothing() -> 
 
 #[test]
 fn what_gives_back_to_another_ipam_plugin_killed_anywhere_leaves_nothing() -> Result<()> {
-    let walks = [("DEL", Gc), ("GC", Del)];
+    let walks = [("DEL", Gc), ("GC", Del), ("CHECK", Del)];
     killed("bridge", "with another IPAM", &theirs(), &walks)
 }
 
