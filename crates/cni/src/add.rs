@@ -43,12 +43,9 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
     let key = del::key(call, conf)?;
     let node_end = node_end(&key)?;
     let path = call.netns.clone().unwrap_or_default();
-    let netns = open(&path)?;
+    let (netns, pod) = open(&path)?;
+    let mut pod = pod.map_err(|error| kernel(&error))?;
     let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
-    let mut pod = netns
-        .enter(Rtnl::open)
-        .and_then(|opened| opened)
-        .map_err(|error| kernel(&error))?;
     let bridge = bridgeable(&network.mode, &mut rtnl)?;
     let occupied = is_occupied(&key.ifname, &mut pod)?;
     let wanted = Attachment {
@@ -104,8 +101,8 @@ struct Attaching<'a> {
     bridge: Option<LinkSeen>,
 }
 
-fn open(path: &str) -> Result<Netns, CniError> {
-    Netns::open(Path::new(path)).map_err(|why| {
+fn open(path: &str) -> Result<(Netns, Result<Rtnl, host::Error>), CniError> {
+    Netns::open_and(Path::new(path), Rtnl::open).map_err(|why| {
         let error = CniError::new(Code::Netns, format!("CNI_NETNS {path:?}: {why}"));
         match why {
             NetnsError::Own(_) => error.details("a container needs a network namespace of its own"),

@@ -6,7 +6,7 @@
 use crate::Error;
 use model::attachment::Standpoint;
 use model::reclaim::Door;
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,8 +16,6 @@ use std::path::Path;
 const NSFS: u64 = 0x6e73_6673;
 /// The calling thread's own namespaces.
 const OWN: &str = "/proc/thread-self/ns";
-/// That of the network.
-const HERE: &str = "/proc/thread-self/ns/net";
 
 /// Why a path leads to no network namespace that can be a pod's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +38,9 @@ pub enum NetnsError {
 #[derive(Debug)]
 pub struct Netns {
     file: OwnedFd,
-    /// The way back: where the thread was that opened it. Kept, because finding it again in `/proc` is slow.
+    /// The folder of the namespaces of the thread that opened it. Kept, because finding it again in `/proc` is slow.
+    own: OwnedFd,
+    /// The way back: where that thread was.
     home: OwnedFd,
     path: String,
     inode: u64,
@@ -60,6 +60,15 @@ impl Netns {
     /// # Errors
     /// What the path leads to instead.
     pub fn open(path: &Path) -> Result<Self, NetnsError> {
+        Ok(Self::open_and(path, || ())?.0)
+    }
+
+    /// Opens it and runs `f` inside it, as [`Netns::enter`] does: whether a path leads to a namespace of the network only
+    /// entering it tells, and so it is entered once.
+    ///
+    /// # Errors
+    /// As [`Netns::open`].
+    pub fn open_and<T>(path: &Path, f: impl FnOnce() -> T) -> Result<(Self, T), NetnsError> {
         let name = path.display().to_string();
         // Without O_NONBLOCK, a path that leads to a pipe would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -75,24 +84,29 @@ impl Netns {
             return Err(NetnsError::NotOne(name));
         }
         let stat = rustix::fs::fstat(&file).map_err(of)?;
-        let home = here()?;
+        let (own, home) = here()?;
         let node = rustix::fs::fstat(&home).map_err(of)?;
         if same(&stat, &node) {
             return Err(NetnsError::Own(name));
         }
         // Whether it is a namespace of the network, only entering it tells.
         match enter(file.as_fd()) {
-            Ok(()) => leave(home.as_fd())?,
+            Ok(()) => {}
             Err(Errno::INVAL) => return Err(NetnsError::NotOne(name)),
             Err(errno) => return Err(failed("enter network namespace", &name, errno).into()),
         }
-        Ok(Self {
+        let way_back = Home(Some(home.as_fd()));
+        let result = f();
+        way_back.back()?;
+        let netns = Self {
             file,
+            own,
             home,
             path: name,
             inode: stat.st_ino,
             node: node.st_ino,
-        })
+        };
+        Ok((netns, result))
     }
 
     /// Its inode: no other network namespace that lives has the same.
@@ -107,8 +121,8 @@ impl Netns {
     pub fn standpoint(&self) -> Standpoint {
         Standpoint {
             net: self.node,
-            mnt: own("mnt").unwrap_or_default(),
-            pid: own("pid").unwrap_or_default(),
+            mnt: inode(&self.own, "mnt").unwrap_or_default(),
+            pid: inode(&self.own, "pid").unwrap_or_default(),
         }
     }
 
@@ -142,10 +156,17 @@ pub fn standpoint() -> Result<Standpoint, Error> {
 
 /// Inode of this thread's namespace of that kind.
 fn own(kind: &str) -> Result<u64, Error> {
-    let path = format!("{OWN}/{kind}");
-    let stat = rustix::fs::stat(&path);
-    stat.map(|stat| stat.st_ino)
-        .map_err(|errno| failed("look at namespace", &path, errno))
+    let of = |errno| failed("look at namespace", &format!("{OWN}/{kind}"), errno);
+    inode(&folder().map_err(of)?, kind).map_err(of)
+}
+
+fn inode(own: &OwnedFd, kind: &str) -> Result<u64, Errno> {
+    Ok(rustix::fs::statat(own, kind, AtFlags::empty())?.st_ino)
+}
+
+fn folder() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(OWN, flags, Mode::empty())
 }
 
 /// What `path` leads to. Nothing is opened and no namespace is entered, so it needs no capability.
@@ -182,10 +203,15 @@ impl Drop for Home<'_> {
     }
 }
 
-fn here() -> Result<OwnedFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    rustix::fs::open(HERE, flags, Mode::empty())
-        .map_err(|errno| failed("open network namespace", HERE, errno))
+/// The folder of this thread's namespaces, and that of the network.
+fn here() -> Result<(OwnedFd, OwnedFd), Error> {
+    let open = || {
+        let own = folder()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let home = rustix::fs::openat(&own, "net", flags, Mode::empty())?;
+        Ok((own, home))
+    };
+    open().map_err(|errno| failed("open network namespace", &format!("{OWN}/net"), errno))
 }
 
 fn enter(namespace: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -6,7 +6,7 @@
 
 use crate::ports;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use ipnet::IpNet;
@@ -20,13 +20,16 @@ const RAW: i32 = -300;
 /// Priority of source translation (`NF_IP_PRI_NAT_SRC`).
 const SRCNAT: i32 = 100;
 
+/// The name of the chains and sets, which changes whenever they do. It is a digest of them that a test compares: an ADD asks for
+/// it each time, and does not have to write them all down to know it.
+pub(crate) const VERSION: &str = "podwire-9e1e642eb18d2d41";
+
 /// The whole table with these elements.
 #[must_use]
 pub fn table(elements: Elements) -> Table {
-    let chains = chains();
     Table {
-        version: version(&chains),
-        chains,
+        version: VERSION.into(),
+        chains: chains(),
         elements,
     }
 }
@@ -138,27 +141,35 @@ pub(crate) fn net(text: &str) -> IpNet {
     text.parse().unwrap_or_default()
 }
 
-/// A name for the chains and sets: changes whenever they do.
-fn version(chains: &[Chain]) -> String {
-    let mut all = String::new();
-    for set in Set::ALL {
-        all += &format!("{} {:?};", set.name(), set.kind());
-    }
-    for chain in chains {
-        all += &format!(
-            "{} {} {} {};",
-            chain.name, chain.nat, chain.hook, chain.priority
-        );
-        for rule in &chain.rules {
-            all += &format!("{rule};");
-        }
-    }
-    format!("podwire-{:016x}", digest(&all))
-}
-
 /// FNV-1a over 64 bits: tells texts apart that nobody forges.
 pub(crate) fn digest(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |state, byte| {
         (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+
+    #[test]
+    fn the_version_is_that_of_the_chains_and_sets() {
+        let mut all = String::new();
+        for set in Set::ALL {
+            all += &format!("{} {:?};", set.name(), set.kind());
+        }
+        for chain in chains() {
+            all += &format!(
+                "{} {} {} {};",
+                chain.name, chain.nat, chain.hook, chain.priority
+            );
+            for rule in &chain.rules {
+                all += &format!("{rule};");
+            }
+        }
+        let now = format!("podwire-{:016x}", digest(&all));
+        assert_eq!(VERSION, now, "the table has changed, and needs this name");
+    }
 }

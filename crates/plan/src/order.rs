@@ -44,8 +44,14 @@ pub enum By {
 /// for another.
 #[must_use]
 pub fn mark(conf: &NetConf, by: By) -> u64 {
-    let table = Change::PutTable(masquerade::table(wanted(conf, by)));
-    masquerade::digest(&format!("{} {table}", conf.alone))
+    let mut text = format!("{} {}", masquerade::VERSION, conf.alone);
+    for (set, elements) in wanted(conf, by) {
+        text += set.name();
+        for element in elements {
+            text += &format!(" {element}");
+        }
+    }
+    masquerade::digest(&text)
 }
 
 /// Changes that put the node in order for this network; none if it is. Of `have` the table, the foreign chains, the
