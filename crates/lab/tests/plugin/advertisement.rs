@@ -2,7 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, Place, Pod, watch, wire};
@@ -15,6 +15,8 @@ use rustix::net::{
 use super::{Kind, Rig, SOON, node_end, said};
 
 const ADVERTISEMENT: u8 = 134;
+/// How long one that is sent may be in coming.
+const MOMENT: Duration = Duration::from_millis(300);
 /// The sender's address on its link.
 pub(crate) const LIAR: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xbad);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -63,17 +65,21 @@ fn advertise(pod: &Pod) -> Result<()> {
     Ok(())
 }
 
-/// Waits for a router advertisement.
-fn heard(ear: &OwnedFd) -> Result<()> {
+/// Waits for a router advertisement, which is sent again until it is heard: a link that has just come up hears nothing of IPv6
+/// before the kernel has noticed that.
+fn heard(ear: &OwnedFd, pod: &Pod) -> Result<()> {
     let deadline = Instant::now() + SOON;
     let mut packet = [0; 256];
     loop {
-        let rest = deadline.saturating_duration_since(Instant::now());
         let ready = poll(
             &mut [PollFd::new(ear, PollFlags::IN)],
-            Some(&Timespec::try_from(rest)?),
+            Some(&Timespec::try_from(MOMENT)?),
         )?;
-        ensure!(ready > 0, "no advertisement came");
+        if ready == 0 {
+            ensure!(Instant::now() < deadline, "no advertisement came");
+            advertise(pod)?;
+            continue;
+        }
         let (_, length) = recv(ear, &mut packet[..], RecvFlags::empty())?;
         if length > 0 && packet[0] == ADVERTISEMENT {
             return Ok(());
@@ -91,7 +97,7 @@ pub(crate) fn lie(pod: &Pod, to: &[&Place]) -> Result<()> {
     for _ in 0..2 {
         advertise(pod)?;
         for (ear, place) in ears.iter().zip(to) {
-            heard(ear).with_context(|| format!("in {}", place.name()))?;
+            heard(ear, pod).with_context(|| format!("in {}", place.name()))?;
         }
     }
     Ok(())
