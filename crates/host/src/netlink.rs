@@ -2,12 +2,14 @@
 //!
 //! The kernel works off a batch inside `send` (netlink(7); kernel documentation, "Introduction to Netlink"), so every answer
 //! is queued when it returns: only the last message asks for an acknowledgement ([`netlink_packet_core::NLM_F_ACK`]), an
-//! error comes unasked, and one `recv` tells that all is well. Both rtnetlink and nf_tables keep to this.
+//! error comes unasked, and one `recv` tells that all is well. Both rtnetlink and nf_tables keep to this. An answer that
+//! does not come all the same is an error, never success.
 //! What is read is handed to the caller as [`Raw`]: a deserialiser of every message type would cost the plugin a third of
 //! a megabyte. Nothing here knows what a message means.
 
 mod answer;
 mod batch;
+mod channel;
 
 pub(crate) use answer::notices;
 pub use answer::{Failure, Raw, attributes};
@@ -15,11 +17,10 @@ pub use batch::Batch;
 
 use crate::Error;
 use answer::{failure, messages, raw};
+use channel::{Channel, NOW, PATIENCE, Received};
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkSerializable,
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader, NetlinkSerializable,
 };
-use netlink_sys::SocketAddr;
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,8 @@ pub const ROUTE: isize = netlink_sys::protocols::NETLINK_ROUTE;
 /// Protocol of nftables and connection tracking.
 pub const NETFILTER: isize = netlink_sys::protocols::NETLINK_NETFILTER;
 
-/// What a dump's part is at most; the kernel never sends more at once than the reader has space for.
+/// What a dump's part is at most: the kernel fills what the reader has space for. Only an object that is longer by itself comes
+/// in a longer one.
 const DUMP_BUFFER: usize = 32 << 10;
 /// Space for an answer to a single question or for an acknowledgement.
 const ANSWER_BUFFER: usize = 4 << 10;
@@ -40,24 +42,31 @@ const PLAIN_ANSWERS: usize = 200;
 const ANSWER_COST: usize = 2 << 10;
 /// For how long a dump that other people's changes interrupt is begun anew.
 const DUMP_DEADLINE: Duration = Duration::from_secs(2);
+/// How often a question is asked again whose answer was lost.
+const QUESTIONS: usize = 8;
 
 /// Length of `nlmsghdr`.
 const HEADER: usize = 16;
-const MSG_DONTWAIT: i32 = 0x40;
-const MSG_TRUNC: i32 = 0x20;
 
 /// A netlink socket of the network namespace in which it was opened, whatever namespace the thread is in later.
 #[derive(Debug)]
 pub struct Socket {
-    inner: netlink_sys::Socket,
-    protocol: isize,
+    channel: Channel,
     sequence: u32,
-    buffer: Vec<u8>,
+}
+
+/// What became of a list.
+enum Listed {
+    Whole,
+    /// It changed while it was read.
+    Moved,
+    /// A part of it was lost.
+    Lost(Error),
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
+        self.channel.as_fd()
     }
 }
 
@@ -67,19 +76,9 @@ impl Socket {
     /// # Errors
     /// The kernel gives no such socket, or is older than 4.20.
     pub fn open(protocol: isize) -> Result<Self, Error> {
-        let open = || {
-            let inner = netlink_sys::Socket::new(protocol)?;
-            inner.set_ext_ack(true)?;
-            inner.set_cap_ack(true)?;
-            Ok(inner)
-        };
-        let inner =
-            open().map_err(|error| Error::io(format!("open {} socket", name(protocol)), &error))?;
         Ok(Self {
-            inner,
-            protocol,
+            channel: Channel::open(protocol, ANSWER_BUFFER)?,
             sequence: 1,
-            buffer: Vec::with_capacity(ANSWER_BUFFER),
         })
     }
 
@@ -88,15 +87,7 @@ impl Socket {
     /// # Errors
     /// The kernel gives the socket no address.
     pub fn port(&mut self) -> Result<u32, Error> {
-        let mut address = SocketAddr::new(0, 0);
-        self.inner
-            .get_address(&mut address)
-            .and_then(|()| match address.port_number() {
-                // Nothing was sent yet, so the kernel has not chosen one.
-                0 => Ok(self.inner.bind_auto()?.port_number()),
-                port => Ok(port),
-            })
-            .map_err(|error| Error::io(format!("bind {} socket", name(self.protocol)), &error))
+        self.channel.port()
     }
 
     /// Sends a batch and collects what failed, in the batch's order.
@@ -110,12 +101,23 @@ impl Socket {
         let first = self.number(batch.len());
         batch.seal(first);
         self.make_space(&batch);
-        self.send(&batch.bytes)?;
+        self.channel.send(&batch.bytes)?;
         let last = batch.len() - 1;
         let mut failed = Vec::new();
         let mut answered = false;
-        while !answered && self.receive(MSG_DONTWAIT)? {
-            for (header, body) in messages(&self.buffer) {
+        while !answered {
+            // Of a transaction that it refuses nf_tables acknowledges nothing: its errors are all that there is.
+            let refused = self.channel.protocol() == NETFILTER && !failed.is_empty();
+            match self
+                .channel
+                .receive(if refused { &NOW } else { &PATIENCE })?
+            {
+                Received::Whole => {}
+                Received::Nothing if refused => break,
+                Received::Nothing => return Err(self.channel.silent()),
+                Received::Lost(error) => return Err(error),
+            }
+            for (header, body) in messages(self.channel.datagram()) {
                 let message = header.sequence_number.wrapping_sub(first) as usize;
                 if header.message_type != NLMSG_ERROR || message > last {
                     continue;
@@ -138,21 +140,47 @@ impl Socket {
         message: &impl NetlinkSerializable,
         decode: impl FnOnce(Raw<'_>) -> Option<T>,
     ) -> Result<T, Error> {
-        let sequence = self.ask(message, 0)?;
-        loop {
-            self.receive(0)?;
-            for (header, body) in messages(&self.buffer) {
-                if header.sequence_number != sequence {
-                    continue;
-                }
-                if header.message_type == NLMSG_ERROR {
-                    if let Some(failure) = failure(0, &header, body) {
-                        return Err(failure.of(operation));
+        let sequence = self.answered(operation, message)?;
+        let mut all = messages(self.channel.datagram());
+        let decoded = all
+            .find(|(header, body)| is_answer(header, body, sequence))
+            .map(|(header, body)| match header.message_type {
+                NLMSG_ERROR => Err(failure(0, &header, body)),
+                _ => Ok(decode(raw(&header, body))),
+            });
+        match decoded {
+            Some(Ok(Some(answer))) => Ok(answer),
+            Some(Err(Some(failure))) => Err(failure.of(operation)),
+            _ => Err(Error::because(operation, "the answer cannot be read")),
+        }
+    }
+
+    /// Asks until the answer is in the buffer, and says its number. Whatever is still queued of an earlier question is passed
+    /// over.
+    fn answered(
+        &mut self,
+        operation: &str,
+        message: &impl NetlinkSerializable,
+    ) -> Result<u32, Error> {
+        let mut lost = 0;
+        'again: loop {
+            let sequence = self.ask(message, 0)?;
+            loop {
+                match self.channel.receive(&PATIENCE)? {
+                    Received::Whole => {}
+                    Received::Nothing => return Err(self.channel.silent().within(operation)),
+                    Received::Lost(error) if lost == QUESTIONS => {
+                        return Err(error.within(operation));
                     }
-                    continue;
+                    Received::Lost(_) => {
+                        lost += 1;
+                        continue 'again;
+                    }
                 }
-                return decode(raw(&header, body))
-                    .ok_or_else(|| Error::because(operation, "the answer cannot be read"));
+                let mut all = messages(self.channel.datagram());
+                if all.any(|(header, body)| is_answer(&header, body, sequence)) {
+                    return Ok(sequence);
+                }
             }
         }
     }
@@ -169,39 +197,44 @@ impl Socket {
         mut decode: impl FnMut(Raw<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
         let deadline = Instant::now() + DUMP_DEADLINE;
+        let mut asked = 0;
         loop {
             let mut found = Vec::new();
-            let still = self.dump_once(operation, message, &mut |raw| found.extend(decode(raw)))?;
-            if still {
-                return Ok(found);
-            }
-            if Instant::now() > deadline {
-                return Err(Error::because(
-                    operation,
-                    "the list changed each time that it was read",
-                ));
+            let see = &mut |raw: Raw<'_>| found.extend(decode(raw));
+            let why = match self.dump_once(operation, message, see)? {
+                Listed::Whole => return Ok(found),
+                Listed::Moved => {
+                    Error::because(operation, "the list changed each time that it was read")
+                }
+                Listed::Lost(error) => {
+                    asked += 1;
+                    error.within(operation)
+                }
+            };
+            if asked > QUESTIONS || Instant::now() > deadline {
+                return Err(why);
             }
         }
     }
 
-    /// Reads a list once; says whether it stood still meanwhile.
+    /// Reads a list once.
     fn dump_once(
         &mut self,
         operation: &str,
         message: &impl NetlinkSerializable,
         see: &mut dyn FnMut(Raw<'_>),
-    ) -> Result<bool, Error> {
-        self.buffer.clear();
-        self.buffer.reserve(DUMP_BUFFER);
-        // Only a dump has a filter to be strict about.
-        self.inner
-            .set_netlink_get_strict_chk(true)
-            .map_err(|error| self.broken("set up", &error))?;
+    ) -> Result<Listed, Error> {
+        self.channel.make_space(DUMP_BUFFER);
+        self.channel.be_strict()?;
         let sequence = self.ask(message, NLM_F_DUMP)?;
         let mut still = true;
         loop {
-            self.receive(0)?;
-            for (header, body) in messages(&self.buffer) {
+            match self.channel.receive(&PATIENCE)? {
+                Received::Whole => {}
+                Received::Nothing => return Err(self.channel.silent().within(operation)),
+                Received::Lost(error) => return Ok(Listed::Lost(error)),
+            }
+            for (header, body) in messages(self.channel.datagram()) {
                 if header.sequence_number != sequence {
                     continue;
                 }
@@ -210,7 +243,8 @@ impl Socket {
                     NLMSG_ERROR | NLMSG_DONE => {
                         return match failure(0, &header, body) {
                             Some(failure) => Err(failure.of(operation)),
-                            None => Ok(still),
+                            None if still => Ok(Listed::Whole),
+                            None => Ok(Listed::Moved),
                         };
                     }
                     _ => see(raw(&header, body)),
@@ -224,7 +258,7 @@ impl Socket {
         batch.push(message, flags);
         let sequence = self.number(1);
         batch.bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
-        self.send(&batch.bytes)?;
+        self.channel.send(&batch.bytes)?;
         Ok(sequence)
     }
 
@@ -248,38 +282,12 @@ impl Socket {
             let _refused = rustix::net::sockopt::set_socket_recv_buffer_size_force(self, size);
         }
     }
+}
 
-    fn send(&self, bytes: &[u8]) -> Result<(), Error> {
-        loop {
-            match self.inner.send_to(bytes, &SocketAddr::new(0, 0), 0) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.broken("send to", &error)),
-            }
-        }
-    }
-
-    /// Fills the buffer with the next datagram; false if there is none and `flags` say not to wait.
-    fn receive(&mut self, flags: i32) -> Result<bool, Error> {
-        loop {
-            self.buffer.clear();
-            match self.inner.recv(&mut self.buffer, flags | MSG_TRUNC) {
-                Ok(length) if length > self.buffer.len() => {
-                    let reason = format!("an answer of {length} bytes");
-                    let operation = format!("read from {}", name(self.protocol));
-                    return Err(Error::because(operation, reason));
-                }
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(self.broken("read from", &error)),
-            }
-        }
-    }
-
-    fn broken(&self, doing: &str, error: &std::io::Error) -> Error {
-        Error::io(format!("{doing} {}", name(self.protocol)), error)
-    }
+/// Whether a message is what was asked for, or the refusal; an acknowledgement alone is neither.
+fn is_answer(header: &NetlinkHeader, body: &[u8], sequence: u32) -> bool {
+    header.sequence_number == sequence
+        && (header.message_type != NLMSG_ERROR || failure(0, header, body).is_some())
 }
 
 fn name(protocol: isize) -> &'static str {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod conntrack;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod netns;

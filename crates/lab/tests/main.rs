@@ -11,6 +11,8 @@ mod environment;
 #[cfg(test)]
 mod firewalls;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod machines;
 #[cfg(test)]
 mod network;

@@ -210,7 +210,7 @@ fn leftovers(network: &str) -> Result<Vec<String>> {
 }
 
 /// All files below a folder with their contents, by path; folders end with a slash.
-fn tree(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+pub(crate) fn tree(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -311,7 +311,7 @@ fn same(after: &str, before: &str) -> Result<()> {
 }
 
 /// Output of a program of the machine; the words are separated by spaces.
-fn said(place: &Place, words: &str) -> Result<String> {
+pub(crate) fn said(place: &Place, words: &str) -> Result<String> {
     let mut words = words.split(' ');
     let program = words.next().context("a program")?;
     let output = place.command(program).args(words).output_within(SOON);

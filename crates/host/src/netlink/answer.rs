@@ -104,13 +104,15 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = (NetlinkHeader, 
 pub(super) fn failure(message: usize, header: &NetlinkHeader, body: &[u8]) -> Option<Failure> {
     const WORDS: u16 = 1;
     const OFFSET: u16 = 2;
-    let code = i32::from_ne_bytes(*body.first_chunk()?);
-    if code >= 0 {
-        return None;
-    }
+    let errno = match body.first_chunk().map(|four| i32::from_ne_bytes(*four)) {
+        Some(0..) => return None,
+        Some(code @ -4095..0) => Errno::from_raw_os_error(-code),
+        // Half an answer is none that can be taken for success.
+        Some(_) | None => Errno::BADMSG,
+    };
     let mut failure = Failure {
         message,
-        errno: Errno::from_raw_os_error(-code),
+        errno,
         kernel: String::new(),
         offset: None,
     };
@@ -133,4 +135,23 @@ pub(super) fn failure(message: usize, header: &NetlinkHeader, body: &[u8]) -> Op
         }
     }
     Some(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_an_error_and_one_that_no_kernel_has_are_no_success() {
+        let mut header = NetlinkHeader::default();
+        header.message_type = NLMSG_ERROR;
+        let errno = |body: &[u8]| failure(0, &header, body).map(|failure| failure.errno);
+        assert_eq!(errno(&0_i32.to_ne_bytes()), None);
+        assert_eq!(errno(&(-17_i32).to_ne_bytes()), Some(Errno::EXIST));
+        assert_eq!(errno(&[1, 0]), Some(Errno::BADMSG));
+        assert_eq!(errno(&[]), Some(Errno::BADMSG));
+        for code in [-70_000, i32::MIN] {
+            assert_eq!(errno(&i32::to_ne_bytes(code)), Some(Errno::BADMSG));
+        }
+    }
 }

@@ -156,8 +156,10 @@ fn add_link(
         LinkKind::Bridge => vec![LinkInfo::Kind(InfoKind::Bridge)],
         LinkKind::Veth { peer, alias, port } => {
             // Refused here and not by the kernel: the messages behind the birth would go to the link that has the name.
-            if links.index(&link.name).is_ok() {
-                return Err(Refusal::Taken);
+            match links.index(&link.name) {
+                Ok(_) => return Err(Refusal::Taken),
+                Err(Refusal::NoLink(Errno::NODEV)) => {}
+                Err(unknown) => return Err(unknown),
             }
             let pod = pod.ok_or(Refusal::Wrong(
                 "no network namespace for the peer was given",
