@@ -115,6 +115,13 @@ impl Error {
         self.is_there() || self.errno == Some(Errno::BUSY)
     }
 
+    /// The kernel has nothing of the kind.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        let none = [Errno::PROTONOSUPPORT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT];
+        self.errno.is_some_and(|errno| none.contains(&errno))
+    }
+
     /// The ruleset is another one than that which was read.
     #[must_use]
     pub fn is_stale(&self) -> bool {

@@ -99,9 +99,11 @@ impl Store {
             Err(Errno::NOENT) => return Ok(None),
             other => other.map_err(|errno| fail("open state folder", &path, errno))?,
         };
-        // The boot id is written before the first record can be: without it there is none.
+        // The boot id is written before the first record can be: without it there is none, and on a full disk the file may
+        // be there without what it is for.
         match statat(&folder, life::BOOT, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(None),
+            Ok(boot) if boot.st_size == 0 => Ok(None),
             Err(errno) => Err(fail("look at boot id in", &path, errno)),
             Ok(_) => Self::settled(folder, network, &path).map(Some),
         }

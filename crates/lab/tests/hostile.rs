@@ -4,6 +4,7 @@
 //! nothing. Which words an error has is told elsewhere (`plugin`); here every type and verb goes through the same.
 
 mod faults;
+mod short;
 
 use std::path::Path;
 use std::time::Duration;

@@ -50,6 +50,18 @@ fn another_boot_is_seen_by_who_only_looks() {
     assert!(store.attachments().unwrap().is_empty());
 }
 
+/// On a disk without an inode left the folders cannot be made, and whoever only looks needs none.
+#[test]
+fn a_life_that_could_not_begin_has_no_state() {
+    let place = Place::new();
+    drop(place.store());
+    fs::write(place.file("boot"), "").unwrap();
+    for folder in ["leases", "attachments", "hints"] {
+        fs::remove_dir(place.file(folder)).unwrap();
+    }
+    assert!(Store::existing(&place.0, &network()).unwrap().is_none());
+}
+
 #[test]
 fn a_kill_while_forgetting_leaves_the_rest_to_the_next() {
     let place = after_a_reboot();
