@@ -3,8 +3,11 @@
 //! Whatever happens, a call ends soon, with one JSON object or with nothing on standard output, and what failed has left
 //! nothing. Which words an error has is told elsewhere (`plugin`); here every type and verb goes through the same.
 
+mod bridge;
 mod faults;
+mod random;
 mod short;
+mod storm;
 
 use std::path::Path;
 use std::time::Duration;
