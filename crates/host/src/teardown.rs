@@ -17,6 +17,7 @@ use model::change::Change;
 use model::firewall::Elements;
 use model::name::IfName;
 use model::ports::Flows;
+use rustix::io::Errno;
 use std::path::Path;
 
 /// How often others may be quicker with the ruleset.
@@ -86,7 +87,13 @@ fn withdraw(
         other => other?,
     };
     for _ in 0..ROUNDS {
-        let generation = nft.generation()?;
+        let generation = match nft.generation() {
+            // So nfnetlink says that it does not know whom the question is for.
+            Err(error) if error.is_unsupported() || error.errno() == Some(Errno::INVAL) => {
+                return Ok(());
+            }
+            other => other?,
+        };
         let found = match &places {
             Some(places) => nft.standing(places)?,
             None => nft.table()?.map(|table| table.elements).unwrap_or_default(),
