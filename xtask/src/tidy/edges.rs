@@ -232,7 +232,11 @@ const OUTSIDE: &[Outside] = &[
         DECIDE,
         "golden tests: a decision as text that a reviewer reads",
     ),
-    tested("proptest", DECIDE, "laws that hold for every input"),
+    tested(
+        "proptest",
+        &["model", "plan", "host", "agent"],
+        "laws that hold for every input, and what no kernel, runtime or person should send",
+    ),
     tested(
         "serde-saphyr",
         &["lab"],
