@@ -191,6 +191,20 @@ impl Flow {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+/// For [`crate::heard`].
+pub(crate) fn read_all(raw: Raw<'_>) {
+    for family in [Family::V4, Family::V6] {
+        let any = Flows {
+            family,
+            port: 0,
+            at: None,
+            led: None,
+        };
+        drop(Flow::of(raw, &[any]));
+    }
+}
+
 fn tuple(attrs: Read<'_>) -> Option<Tuple> {
     let (ips, ports) = (attrs.nested(CTA_TUPLE_IP)?, attrs.nested(CTA_TUPLE_PROTO)?);
     let ip = |v4, v6| {

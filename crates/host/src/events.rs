@@ -132,6 +132,13 @@ fn drain(
     }
 }
 
+#[cfg(any(test, fuzzing))]
+/// For [`crate::heard`].
+pub(crate) fn read_all(raw: Raw<'_>) {
+    let mut pods = BTreeSet::from([0, 1]);
+    let _ = moves_no_way(&raw, &mut pods);
+}
+
 const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
 const NEW_ADDRESS: u16 = 20;

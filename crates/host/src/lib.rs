@@ -9,6 +9,8 @@ pub mod clock;
 pub mod conntrack;
 mod error;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub mod heard;
 pub mod log;
 pub mod machine;
 pub mod mounts;

@@ -290,6 +290,14 @@ fn is_answer(header: &NetlinkHeader, body: &[u8], sequence: u32) -> bool {
         && (header.message_type != NLMSG_ERROR || failure(0, header, body).is_some())
 }
 
+#[cfg(any(test, fuzzing))]
+/// For [`crate::heard`].
+pub(crate) fn read_all(datagram: &[u8]) {
+    for (header, body) in messages(datagram) {
+        drop(failure(0, &header, body));
+    }
+}
+
 fn name(protocol: isize) -> &'static str {
     match protocol {
         ROUTE => "rtnetlink",

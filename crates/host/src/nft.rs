@@ -264,6 +264,24 @@ impl Nft {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+/// For [`crate::heard`].
+pub(crate) fn read_all(raw: crate::netlink::Raw<'_>) {
+    let Some((family, attrs)) = read(raw) else {
+        return;
+    };
+    let _ = attrs.be32(NFTA_GEN_ID);
+    drop(foreign::chain(family, attrs));
+    let udata = attrs.get(NFTA_TABLE_USERDATA).unwrap_or_default();
+    drop(attr::comment(udata, NFTNL_UDATA_TABLE_COMMENT));
+    for family in [TableFamily::Ip, TableFamily::Ip6, TableFamily::Inet] {
+        drop(foreign::rule(family, attrs));
+    }
+    for set in Set::ALL {
+        drop(set::decode(set.kind(), set::entries(attrs)));
+    }
+}
+
 /// What does not exist is an answer too.
 fn unless_gone<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {

@@ -125,6 +125,22 @@ impl Rtnl {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+/// For [`crate::heard`].
+pub(crate) fn read_all(raw: crate::netlink::Raw<'_>) {
+    drop((
+        decode::link(raw),
+        decode::address(raw),
+        decode::route(raw).is_some(),
+    ));
+    let _ = (
+        decode::lookup(raw),
+        decode::is_own(raw),
+        decode::permanent(raw),
+    );
+    let _ = qdisc::tbf_of(raw, 1);
+}
+
 /// Whether a change has what it wanted although the kernel refused it.
 fn is_fine(change: &Change, error: &Error) -> bool {
     let removes = matches!(

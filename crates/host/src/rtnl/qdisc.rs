@@ -89,7 +89,7 @@ fn ticks(burst: u32, rate: u64) -> u32 {
 }
 
 /// Reads `RTM_NEWQDISC`, if it is the root of that link.
-fn tbf_of(raw: Raw<'_>, link: u32) -> Option<Tbf> {
+pub(super) fn tbf_of(raw: Raw<'_>, link: u32) -> Option<Tbf> {
     let number = |at: usize| Some(u32::from_ne_bytes(*raw.body.get(at..)?.first_chunk()?));
     if (number(4)?, number(12)?) != (link, ROOT) {
         return None;

@@ -3,6 +3,8 @@
 //! Read by hand from the parsed table, because a person wants all errors at once, each with its line. Whether a name, an
 //! address or a range is sound, and whether the nodes fit each other, is `model`'s business; here it gets its line.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod chance;
 mod near;
 mod place;
 
