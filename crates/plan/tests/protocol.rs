@@ -1,6 +1,6 @@
 //! Why an attachment's record has a lock *and* every removal looks at the owner *and* GC compares ages.
 //!
-//! A model of the protocol, small enough to try everything: ADDs, a DEL and a GC of one key K beside an ADD of another key L
+//! A model of the protocol, small enough to try everything: ADDs, DELs and GCs of one key K beside an ADD of another key L
 //! that wants the same address, every order of their steps, and a SIGKILL between any two. A record is a file with a name;
 //! a lease is one more name of that file (a hard link); a link is the kernel's. `search` tries it all: take one of the
 //! three protections away and it prints the shortest way to a bad end; with all of them there is none.
@@ -21,7 +21,7 @@ pub(crate) enum Verb {
 use Verb::{Add, Del, Gc};
 
 /// Who takes part at most.
-const CAST: usize = 5;
+const CAST: usize = 7;
 
 /// The number of the process that is the runtime's follow-up when the others have ended.
 const FOLLOW_UP: usize = CAST;
@@ -75,8 +75,8 @@ struct Process {
     file: usize,
     /// The address that it read in the record.
     address: usize,
-    /// ADD read the clock after GC did.
-    young: bool,
+    /// The GCs that had read the clock when ADD did: a bit for each, by its number.
+    young: u8,
 }
 
 /// A record's file; the ADD with the same number makes it.
@@ -84,7 +84,8 @@ struct Process {
 struct File {
     key: usize,
     address: usize,
-    young: bool,
+    /// The GCs that it is younger than.
+    young: u8,
     lock: Option<usize>,
     /// A DEL, or a GC that began later, has taken it on: it is right that it goes.
     doomed: bool,
@@ -97,8 +98,8 @@ struct State {
     links: [Option<usize>; 2],
     files: [Option<File>; FOLLOW_UP + 1],
     processes: [Process; FOLLOW_UP + 1],
-    /// A GC runs, so that a record is young whose ADD begins now.
-    gc_runs: bool,
+    /// The GCs that run, so that a record is young whose ADD begins now.
+    gcs: u8,
 }
 
 impl State {
@@ -107,7 +108,7 @@ impl State {
             step: Start,
             file: 0,
             address: 0,
-            young: false,
+            young: 0,
         };
         Self {
             names: [None; 2],
@@ -115,7 +116,7 @@ impl State {
             links: [None; 2],
             files: [None; FOLLOW_UP + 1],
             processes: [process; FOLLOW_UP + 1],
-            gc_runs: false,
+            gcs: 0,
         }
     }
 
@@ -124,8 +125,8 @@ impl State {
         let mut me = self.processes[who];
         let words = match me.step {
             Start => {
-                me.young = self.gc_runs && verb == Add;
-                self.gc_runs |= verb == Gc;
+                me.young = if verb == Add { self.gcs } else { 0 };
+                self.gcs |= u8::from(verb == Gc) << who;
                 me.step = Name;
                 "starts"
             }
@@ -133,7 +134,7 @@ impl State {
             Lock => self.lock(&mut me, who, verb)?,
             Confirm => self.confirm(&mut me, verb, key),
             Judge => self.judge(&mut me, key),
-            Age => self.age(&mut me, rules),
+            Age => self.age(&mut me, who, rules),
             Lease => self.lease(&mut me),
             Rewrite => self.rewrite(&mut me),
             Wire => self.wire(&mut me, key),
@@ -237,8 +238,8 @@ impl State {
         "finds everything intact"
     }
 
-    fn age(&mut self, me: &mut Process, rules: Rules) -> &'static str {
-        let young = self.file(me.file).young;
+    fn age(&mut self, me: &mut Process, who: usize, rules: Rules) -> &'static str {
+        let young = self.file(me.file).young >> who & 1 == 1;
         if young && rules.ages {
             self.unlock(me.file);
             me.step = Ended;
@@ -336,7 +337,7 @@ impl State {
     fn forget(&mut self, who: usize, verb: Verb) {
         let me = &mut self.processes[who];
         if me.step != Name {
-            me.young = false;
+            me.young = 0;
         }
         if !matches!(me.step, LookAtLease | DropLease) {
             me.address = 0;
@@ -345,14 +346,14 @@ impl State {
             me.file = 0;
         }
         if verb == Gc && me.step == Ended {
-            self.gc_runs = false;
-            self.processes
-                .iter_mut()
-                .for_each(|process| process.young = false);
-            self.files
-                .iter_mut()
-                .flatten()
-                .for_each(|file| file.young = false);
+            let others = !(1 << who);
+            self.gcs &= others;
+            for process in &mut self.processes {
+                process.young &= others;
+            }
+            for file in self.files.iter_mut().flatten() {
+                file.young &= others;
+            }
         }
         for process in &mut self.processes {
             let doomed = self.files[process.file].is_some_and(|file| file.doomed);
