@@ -5,6 +5,8 @@
 
 mod bridge;
 mod faults;
+mod input;
+mod orders;
 mod random;
 mod short;
 mod storm;
