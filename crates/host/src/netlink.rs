@@ -140,31 +140,17 @@ impl Socket {
         message: &impl NetlinkSerializable,
         decode: impl FnOnce(Raw<'_>) -> Option<T>,
     ) -> Result<T, Error> {
-        let sequence = self.answered(operation, message)?;
-        let mut all = messages(self.channel.datagram());
-        let decoded = all
-            .find(|(header, body)| is_answer(header, body, sequence))
-            .map(|(header, body)| match header.message_type {
-                NLMSG_ERROR => Err(failure(0, &header, body)),
-                _ => Ok(decode(raw(&header, body))),
-            });
-        match decoded {
-            Some(Ok(Some(answer))) => Ok(answer),
-            Some(Err(Some(failure))) => Err(failure.of(operation)),
-            _ => Err(Error::because(operation, "the answer cannot be read")),
-        }
+        let mut question = question(message, 0);
+        let sequence = self.answered(operation, &mut question)?;
+        decode(self.answer(operation, sequence)?).ok_or_else(|| unreadable(operation))
     }
 
     /// Asks until the answer is in the buffer, and says its number. Whatever is still queued of an earlier question is passed
     /// over.
-    fn answered(
-        &mut self,
-        operation: &str,
-        message: &impl NetlinkSerializable,
-    ) -> Result<u32, Error> {
+    fn answered(&mut self, operation: &str, question: &mut Batch) -> Result<u32, Error> {
         let mut lost = 0;
         'again: loop {
-            let sequence = self.ask(message, 0)?;
+            let sequence = self.ask(question)?;
             loop {
                 match self.channel.receive(&PATIENCE)? {
                     Received::Whole => {}
@@ -185,6 +171,21 @@ impl Socket {
         }
     }
 
+    /// The answer in the buffer.
+    fn answer(&self, operation: &str, sequence: u32) -> Result<Raw<'_>, Error> {
+        let mut all = messages(self.channel.datagram());
+        let (header, body) = all
+            .find(|(header, body)| is_answer(header, body, sequence))
+            .ok_or_else(|| unreadable(operation))?;
+        if header.message_type != NLMSG_ERROR {
+            return Ok(raw(&header, body));
+        }
+        Err(match failure(0, &header, body) {
+            Some(failure) => failure.of(operation),
+            None => unreadable(operation),
+        })
+    }
+
     /// Reads a whole list; `decode` picks what matters out of each message. A list that changed while it was read is read
     /// again, for two seconds at most.
     ///
@@ -196,13 +197,31 @@ impl Socket {
         message: &impl NetlinkSerializable,
         mut decode: impl FnMut(Raw<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
+        let mut found = Vec::new();
+        self.list(
+            operation,
+            &mut question(message, NLM_F_DUMP),
+            &mut |part| match part {
+                Some(raw) => found.extend(decode(raw)),
+                None => found.clear(),
+            },
+        )?;
+        Ok(found)
+    }
+
+    /// Reads a list until it stood still. `see` gets each part, and nothing where it begins anew.
+    fn list(
+        &mut self,
+        operation: &str,
+        question: &mut Batch,
+        see: &mut dyn FnMut(Option<Raw<'_>>),
+    ) -> Result<(), Error> {
         let deadline = Instant::now() + DUMP_DEADLINE;
         let mut asked = 0;
         loop {
-            let mut found = Vec::new();
-            let see = &mut |raw: Raw<'_>| found.extend(decode(raw));
-            let why = match self.dump_once(operation, message, see)? {
-                Listed::Whole => return Ok(found),
+            see(None);
+            let why = match self.list_once(operation, question, see)? {
+                Listed::Whole => return Ok(()),
                 Listed::Moved => {
                     Error::because(operation, "the list changed each time that it was read")
                 }
@@ -218,15 +237,15 @@ impl Socket {
     }
 
     /// Reads a list once.
-    fn dump_once(
+    fn list_once(
         &mut self,
         operation: &str,
-        message: &impl NetlinkSerializable,
-        see: &mut dyn FnMut(Raw<'_>),
+        question: &mut Batch,
+        see: &mut dyn FnMut(Option<Raw<'_>>),
     ) -> Result<Listed, Error> {
         self.channel.make_space(DUMP_BUFFER);
         self.channel.be_strict()?;
-        let sequence = self.ask(message, NLM_F_DUMP)?;
+        let sequence = self.ask(question)?;
         let mut still = true;
         loop {
             match self.channel.receive(&PATIENCE)? {
@@ -247,18 +266,16 @@ impl Socket {
                             None => Ok(Listed::Moved),
                         };
                     }
-                    _ => see(raw(&header, body)),
+                    _ => see(Some(raw(&header, body))),
                 }
             }
         }
     }
 
-    fn ask(&mut self, message: &impl NetlinkSerializable, flags: u16) -> Result<u32, Error> {
-        let mut batch = Batch::new();
-        batch.push(message, flags);
+    fn ask(&mut self, question: &mut Batch) -> Result<u32, Error> {
         let sequence = self.number(1);
-        batch.bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
-        self.channel.send(&batch.bytes)?;
+        question.bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        self.channel.send(&question.bytes)?;
         Ok(sequence)
     }
 
@@ -282,6 +299,16 @@ impl Socket {
             let _refused = rustix::net::sockopt::set_socket_recv_buffer_size_force(self, size);
         }
     }
+}
+
+fn question(message: &impl NetlinkSerializable, flags: u16) -> Batch {
+    let mut question = Batch::new();
+    question.push(message, flags);
+    question
+}
+
+fn unreadable(operation: &str) -> Error {
+    Error::because(operation, "the answer cannot be read")
 }
 
 /// Whether a message is what was asked for, or the refusal; an acknowledgement alone is neither.

@@ -5,7 +5,7 @@
 use super::HEADER;
 use crate::Error;
 use netlink_packet_core::{
-    NLM_F_ACK_TLVS, NLMSG_ERROR, NetlinkBuffer, NetlinkDeserializable, NetlinkHeader, NlasIterator,
+    NLA_TYPE_MASK, NLM_F_ACK_TLVS, NLMSG_ERROR, NetlinkDeserializable, NetlinkHeader,
 };
 use rustix::io::Errno;
 
@@ -58,14 +58,19 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// The attributes in `bytes`: type without its flag bits, and value. Ends where something is no attribute.
+/// The attributes in `bytes`: type without its flag bits, and value. Ends where something is no attribute. By hand, because the
+/// crate's readers say in words what they refuse, which nobody would read here, and that is a page of the plugin.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(bytes).map_while(|attribute| {
-        let attribute = attribute.ok()?;
-        let value = attribute.into_inner();
-        let length = usize::from(u16::from_ne_bytes([value[0], value[1]]));
-        Some((attribute.kind(), value.get(4..length)?))
-    })
+    let mut rest = bytes;
+    std::iter::from_fn(move || attribute(&mut rest))
+}
+
+fn attribute<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+    let [short, long, low, high] = *rest.first_chunk()?;
+    let length = usize::from(u16::from_ne_bytes([short, long]));
+    let value = rest.get(4..length)?;
+    *rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((u16::from_ne_bytes([low, high]) & NLA_TYPE_MASK, value))
 }
 
 pub(super) fn raw<'a>(header: &NetlinkHeader, body: &'a [u8]) -> Raw<'a> {
@@ -85,19 +90,22 @@ pub(crate) fn notices(datagram: &[u8]) -> impl Iterator<Item = (u32, Raw<'_>)> {
 /// The messages of a datagram.
 pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = (NetlinkHeader, &[u8])> {
     let mut rest = datagram;
-    std::iter::from_fn(move || {
-        let buffer = NetlinkBuffer::new_checked(rest).ok()?;
-        let mut header = NetlinkHeader::default();
-        header.length = buffer.length();
-        header.message_type = buffer.message_type();
-        header.flags = buffer.flags();
-        header.sequence_number = buffer.sequence_number();
-        header.port_number = buffer.port_number();
-        let body = buffer.payload();
-        let next = (HEADER + body.len()).next_multiple_of(4);
-        rest = rest.get(next..).unwrap_or_default();
-        Some((header, body))
-    })
+    std::iter::from_fn(move || message(&mut rest))
+}
+
+fn message<'a>(rest: &mut &'a [u8]) -> Option<(NetlinkHeader, &'a [u8])> {
+    let four = |at: usize| Some(u32::from_ne_bytes(*rest.get(at..)?.first_chunk()?));
+    let two = |at: usize| Some(u16::from_ne_bytes(*rest.get(at..)?.first_chunk()?));
+    let mut header = NetlinkHeader::default();
+    header.length = four(0)?;
+    header.message_type = two(4)?;
+    header.flags = two(6)?;
+    header.sequence_number = four(8)?;
+    header.port_number = four(12)?;
+    let length = usize::try_from(header.length).ok()?;
+    let body = rest.get(HEADER..length)?;
+    *rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((header, body))
 }
 
 /// Reads `nlmsgerr`, or the number in `NLMSG_DONE`; none if all went well.
