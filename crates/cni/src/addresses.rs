@@ -63,8 +63,11 @@ pub(crate) fn parts<'a>(network: &'a NetConf, asked: &[IpAddr]) -> Result<Vec<Pa
 /// # Errors
 /// As [`parts`].
 pub(crate) fn parts_of(ipam: &Ipam) -> Result<Vec<Part<'_>>, CniError> {
-    let wishes = ipam::wishes(&ipam.sets, &ipam.asked)
-        .map_err(|why| CniError::new(Code::Config, why.to_string()))?;
+    let wishes = ipam::wishes(&ipam.sets, &ipam.asked).map_err(|why| {
+        // The reference plugin's words, and ours behind them.
+        let msg = format!("failed to allocate all requested IPs: {}", why.ip());
+        CniError::new(Code::Config, msg).details(why.to_string())
+    })?;
     let pairs = ipam.sets.iter().zip(wishes);
     Ok(pairs
         .map(|(set, wish)| Part {

@@ -17,30 +17,35 @@ use std::path::Path;
 
 /// DEL of the types that make an interface, and of `host-local`.
 pub(crate) fn run(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
-    del(call, conf, trace)?;
+    let mut had = del(call, conf, trace)?;
     // Of a pod from before this plugin came, or from before the machine was started anew.
-    match reserved::folder(conf) {
-        Some(folder) => {
-            let key = key(call, conf)?;
-            host::reserved::release(folder, &key).map_err(|error| state(&error))
-        }
-        None => Ok(()),
+    if let Some(folder) = reserved::folder(conf) {
+        let key = key(call, conf)?;
+        had |= host::reserved::release(folder, &key).map_err(|error| state(&error))?;
     }
+    told(had, conf)
 }
 
-pub(crate) fn del(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
+/// What is gone is success, and so is what was never there. But by a configuration that can give nothing, nothing was ever
+/// there: then somebody looks for what is wrong, and a runtime shows what DEL says.
+pub(crate) fn told(had: bool, conf: &Valid) -> Result<(), CniError> {
+    if had { Ok(()) } else { conf.could_give() }
+}
+
+/// Ends what the call names. Whether there was anything.
+pub(crate) fn del(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<bool, CniError> {
     let key = key(call, conf)?;
     let Some(store) =
         Store::existing(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?
     else {
-        return delegate::pass("DEL", conf);
+        return delegate::pass("DEL", conf).map(|()| false);
     };
     let Some(held) = store.hold(&key).map_err(|error| state(&error))? else {
-        return delegate::pass("DEL", conf);
+        return delegate::pass("DEL", conf).map(|()| false);
     };
     trace.step("record");
     let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
-    detach(held, &store, conf, &mut rtnl, trace)
+    detach(held, &store, conf, &mut rtnl, trace).map(|()| true)
 }
 
 /// Ends the attachment of a record: host ports, link, addresses, record.

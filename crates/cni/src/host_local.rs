@@ -35,8 +35,10 @@ pub(crate) fn run(
         // With files the record of that key, if there is one, is another type's, which may have it locked while it asks.
         Verb::Del => match conf.data_dir() {
             None => del::run(call, conf, trace)?,
-            Some(path) => host::reserved::release(Path::new(path), &del::key(call, conf)?)
-                .map_err(|error| state(&error))?,
+            Some(path) => {
+                let released = host::reserved::release(Path::new(path), &del::key(call, conf)?);
+                del::told(released.map_err(|error| state(&error))?, conf)?;
+            }
         },
         Verb::Check => {
             conf.must_know("CHECK", Version::V0_4_0)?;

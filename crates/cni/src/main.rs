@@ -42,7 +42,7 @@ const INPUT: u64 = 8 << 20;
 
 fn main() -> ExitCode {
     let called = called();
-    match Call::read(|name| {
+    match Call::read(&called, |name| {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }) {
         Ok(None) => answer::about(&called),

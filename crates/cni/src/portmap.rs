@@ -27,7 +27,9 @@ pub(crate) fn run(
     let conf = conf.for_ports()?;
     match call.verb {
         Verb::Add => return add(call, &conf, trace),
-        Verb::Del => del::del(call, &conf, trace)?,
+        Verb::Del => {
+            del::del(call, &conf, trace)?;
+        }
         Verb::Check => check(call, &conf)?,
         Verb::Gc => gc::gc(&conf, began, trace)?,
         Verb::Status => {

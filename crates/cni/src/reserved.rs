@@ -1,8 +1,8 @@
 //! Reservations in the reference plugin's own files, under its own lock: `ipam.dataDir` of types `host-local` and `bridge`.
 //!
-//! What it does otherwise: a second ADD gets the same answer, GC removes what is not listed, and a DEL needs no ranges. The files
-//! say nothing of the life of the kernel, so after a reboot GC is what frees those of dead pods. Without `dataDir` only what
-//! that plugin gave away before is freed here.
+//! What it does otherwise: GC removes what is not listed, and a DEL needs no ranges. The files say nothing of the life of the
+//! kernel, so after a reboot GC is what frees those of dead pods. Without `dataDir` only what that plugin gave away before is
+//! freed here.
 
 use crate::addresses::{Part, Taken, reserver};
 use crate::answer::state;
@@ -49,12 +49,11 @@ pub(crate) fn take(
 ) -> Result<Vec<PodAddress>, CniError> {
     let there = Reserved::open(path, &key.network).map_err(|error| state(&error))?;
     let all = there.all().map_err(|error| state(&error))?;
-    let own = all
+    let mut own = all
         .iter()
         .filter(|it| it.is_of(&key.container, &key.ifname));
-    let own: Vec<IpAddr> = own.map(|it| it.ip).collect();
-    if !own.is_empty() {
-        return again(&own, key, parts);
+    if let Some(own) = own.next() {
+        return Err(twice(own.ip, key));
     }
     // Of a time when the network had no `dataDir`.
     let store = Store::existing(Path::new(ROOT), &key.network).map_err(|error| state(&error))?;
@@ -170,24 +169,12 @@ pub(crate) fn collect(conf: &Valid, called: u64) -> Result<(), CniError> {
     Ok(())
 }
 
-/// The answer to a second ADD of one attachment.
-fn again(own: &[IpAddr], key: &Key, parts: &[Part<'_>]) -> Result<Vec<PodAddress>, CniError> {
-    let its = |part: &Part<'_>| {
-        let fits = |ip: &&IpAddr| part.wish.is_none_or(|wish| wish == **ip);
-        own.iter().filter(fits).find_map(|ip| part.offered(*ip))
-    };
-    let found: Option<Vec<PodAddress>> = parts.iter().map(its).collect();
-    if let Some(found) = found.filter(|found| found.len() == own.len()) {
-        return Ok(found);
-    }
-    let has: Vec<String> = own.iter().map(IpAddr::to_string).collect();
-    let msg = format!(
-        "container {} has {} as {} already, which is not what is asked for now",
-        key.container,
-        has.join(" and "),
-        key.ifname
-    );
-    Err(CniError::new(Code::InTheWay, msg).details("DEL it first"))
+/// As the reference plugin has it, word for word: whoever keeps its files expects its answers.
+fn twice(ip: IpAddr, key: &Key) -> CniError {
+    let container = &key.container;
+    let msg =
+        format!("{ip} has been allocated to {container}, duplicate allocation is not allowed");
+    CniError::new(Code::InTheWay, msg)
 }
 
 fn held(wish: IpAddr, all: &[Reservation]) -> CniError {

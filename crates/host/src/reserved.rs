@@ -192,18 +192,19 @@ impl Reserved {
     }
 }
 
-/// Frees what `key` has in this folder, if there is one.
+/// Frees what `key` has in this folder, if there is one. Whether it had anything.
 ///
 /// # Errors
 /// The folder cannot be locked or read, or a file not be removed.
-pub fn release(data_dir: &Path, key: &Key) -> Result<(), Error> {
+pub fn release(data_dir: &Path, key: &Key) -> Result<bool, Error> {
     let Some(there) = Reserved::existing(data_dir, &key.network)? else {
-        return Ok(());
+        return Ok(false);
     };
-    there
-        .of(key)?
-        .into_iter()
-        .try_for_each(|ip| there.release(ip))
+    let own = there.of(key)?;
+    for ip in &own {
+        there.release(*ip)?;
+    }
+    Ok(!own.is_empty())
 }
 
 /// All of `network` at a glance, for whoever only counts: no lock is taken, and nothing is made.

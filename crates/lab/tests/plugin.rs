@@ -30,6 +30,7 @@ mod range;
 mod reboot;
 mod removal;
 mod spoof;
+mod upstream;
 mod versions;
 mod wrong;
 

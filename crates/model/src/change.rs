@@ -36,7 +36,8 @@ pub enum Change {
     RemoveAddress(Address),
     /// Adds a route, and fails if one for the same destination is there: the second witness against a duplicate address.
     AddRoute(Route),
-    /// Adds a route that has more than its ends, and fails as the one without.
+    /// Adds a route beside whatever routes lead there already: other networks of the pod may have theirs. In IPv4 it goes before
+    /// them, in IPv6 it is another next hop.
     AddRouteWith(Route, Metrics),
     /// Adds a route or puts it in the place of another for the same destination.
     ReplaceRoute(Route),

@@ -86,9 +86,6 @@ pub(crate) fn within_pod(attachment: &Attachment, told: &RouteConfig) -> Change 
         table: told.table,
         scope: told.scope,
     };
-    if metrics == Metrics::default() {
-        Change::AddRoute(route)
-    } else {
-        Change::AddRouteWith(route, metrics)
-    }
+    // Another network may have given the pod a route to there already.
+    Change::AddRouteWith(route, metrics)
 }

@@ -47,6 +47,16 @@ pub enum Unmet {
     Second(IpAddr, PodRange, IpAddr),
 }
 
+impl Unmet {
+    /// The address.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        match self {
+            Self::Nowhere(ip) | Self::Gateway(ip, _) | Self::Second(ip, _, _) => *ip,
+        }
+    }
+}
+
 /// Which of the sets is to give which of the addresses that are asked for.
 ///
 /// # Errors

@@ -124,11 +124,12 @@ pub fn asks(changes: &[Change]) -> Option<(IfName, Vec<IpAddr>)> {
 /// other machines' of the same name.
 #[must_use]
 pub fn bridge_mac(attachment: &Attachment) -> Option<Mac> {
-    if attachment.bridged.as_ref().is_some_and(|it| !it.gateway) {
-        return Some(attachment.made_up_mac());
-    }
     let first = attachment.addresses.first();
-    first.map(|address| Mac::of_gateway(address.range.gateway()))
+    match &attachment.bridged {
+        // Without a gateway's address it has none to be a function of.
+        Some(own) if !own.gateway || first.is_none() => Some(attachment.made_up_mac()),
+        Some(_) | None => first.map(|address| Mac::of_gateway(address.range.gateway())),
+    }
 }
 
 /// What the runtime is told. The pod's own interface comes first, of a bridge of somebody's own last, and every address is its. A bridge may have been there

@@ -53,14 +53,17 @@ impl<'a> Raw<'a> {
     }
 
     /// The attributes behind a family header of `header` bytes: type without its flag bits, and value.
-    pub fn attributes(&self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+    pub fn attributes(
+        &self,
+        header: usize,
+    ) -> impl Iterator<Item = (u16, &'a [u8])> + Clone + use<'a> {
         attributes(self.body.get(header..).unwrap_or_default())
     }
 }
 
 /// The attributes in `bytes`: type without its flag bits, and value. Ends where something is no attribute. By hand, because the
 /// crate's readers say in words what they refuse, which nobody would read here, and that is a page of the plugin.
-pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> + Clone {
     let mut rest = bytes;
     std::iter::from_fn(move || attribute(&mut rest))
 }

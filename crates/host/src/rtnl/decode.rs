@@ -15,6 +15,7 @@ const IFINFOMSG: usize = 16;
 const IFADDRMSG: usize = 8;
 const RTMSG: usize = 12;
 const NDMSG: usize = 12;
+const RTNEXTHOP: usize = 8;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -38,6 +39,7 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
 const RTA_PREFSRC: u16 = 7;
+const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
@@ -159,8 +161,17 @@ pub(super) enum RouteKind {
     Unreachable,
 }
 
-/// Reads `RTM_NEWROUTE` of a main table; none for what Podwire never makes (several next hops, other types and metrics).
-pub(super) fn route(raw: Raw<'_>) -> Option<RouteSeen> {
+/// Reads `RTM_NEWROUTE` of a main table, a route for each of its next hops; none for what Podwire never makes (other types
+/// and metrics).
+pub(super) fn routes(raw: Raw<'_>) -> Vec<RouteSeen> {
+    let hops: Vec<Option<Way>> = match value(raw.attributes(RTMSG), RTA_MULTIPATH) {
+        Some(hops) => hops_of(hops).map(Some).collect(),
+        None => vec![way(raw.attributes(RTMSG))],
+    };
+    hops.into_iter().filter_map(|hop| route(raw, hop)).collect()
+}
+
+fn route(raw: Raw<'_>, way: Option<Way>) -> Option<RouteSeen> {
     let get = |kind| value(raw.attributes(RTMSG), kind);
     let [family, length, _, _, table, protocol, _, kind] = *raw.body.first_chunk()?;
     let everything = match family {
@@ -170,7 +181,7 @@ pub(super) fn route(raw: Raw<'_>) -> Option<RouteSeen> {
     };
     let kind = match kind {
         RTN_UNICAST => {
-            let (oif, gateway) = way(raw)?;
+            let (oif, gateway) = way?;
             RouteKind::Out(oif, gateway)
         }
         RTN_UNREACHABLE if get(RTA_PRIORITY).and_then(number) == Some(LAST) => {
@@ -188,9 +199,9 @@ pub(super) fn route(raw: Raw<'_>) -> Option<RouteSeen> {
 }
 
 /// Reads the answer to a lookup: the link's index and the gateway; none where no packet gets out or in.
-pub(super) fn lookup(raw: Raw<'_>) -> Option<(u32, Option<IpAddr>)> {
+pub(super) fn lookup(raw: Raw<'_>) -> Option<Way> {
     match *raw.body.get(7)? {
-        RTN_UNICAST | RTN_LOCAL => way(raw),
+        RTN_UNICAST | RTN_LOCAL => way(raw.attributes(RTMSG)),
         _ => None,
     }
 }
@@ -201,11 +212,28 @@ pub(super) fn is_own(raw: Raw<'_>) -> bool {
 }
 
 /// The link's index and the gateway.
-fn way(raw: Raw<'_>) -> Option<(u32, Option<IpAddr>)> {
-    let get = |kind| value(raw.attributes(RTMSG), kind);
-    // A gateway of the other family is an address behind that family's number.
-    let gateway = get(RTA_GATEWAY).or_else(|| get(RTA_VIA)?.get(2..));
-    Some((get(RTA_OIF).and_then(number)?, gateway.and_then(ip)))
+type Way = (u32, Option<IpAddr>);
+
+fn way<'a>(all: impl Iterator<Item = (u16, &'a [u8])> + Clone) -> Option<Way> {
+    let oif = value(all.clone(), RTA_OIF).and_then(number)?;
+    Some((oif, gateway(all)))
+}
+
+/// A gateway of the other family is an address behind that family's number.
+fn gateway<'a>(all: impl Iterator<Item = (u16, &'a [u8])> + Clone) -> Option<IpAddr> {
+    let gateway = value(all.clone(), RTA_GATEWAY).or_else(|| value(all, RTA_VIA)?.get(2..));
+    gateway.and_then(ip)
+}
+
+/// The next hops of a route of several: `struct rtnexthop` and attributes, one behind the other.
+fn hops_of(mut rest: &[u8]) -> impl Iterator<Item = Way> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(*rest.first_chunk()?));
+        let hop = rest.get(..length)?;
+        let found = (u32_at(hop, 4)?, gateway(attributes(hop.get(RTNEXTHOP..)?)));
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(found)
+    })
 }
 
 /// Reads `RTM_NEWNEIGH`: the link's index, address and MAC of a permanent entry.

@@ -37,6 +37,8 @@ pub(super) const LAST: u32 = u32::MAX;
 
 const ADD: u16 = NLM_F_CREATE | NLM_F_EXCL;
 const PUT: u16 = NLM_F_CREATE | NLM_F_REPLACE;
+/// A route to where another one leads already: before that one in IPv4, another next hop of it in IPv6.
+const BESIDE: u16 = NLM_F_CREATE;
 
 /// Why a change has no messages.
 pub(super) enum Refusal {
@@ -82,7 +84,7 @@ pub(super) fn messages(
         Change::RemoveAddress(a) => vec![(M::DelAddress(address(a, links)?), 0)],
         Change::AddRoute(r) => vec![(M::NewRoute(route(r, links)?), ADD)],
         Change::AddRouteWith(r, metrics) => {
-            vec![(M::NewRoute(measured(route(r, links)?, *metrics)), ADD)]
+            vec![(M::NewRoute(measured(route(r, links)?, *metrics)), BESIDE)]
         }
         Change::ReplaceRoute(r) => vec![(M::NewRoute(route(r, links)?), PUT)],
         Change::RemoveRoute(r) => vec![(M::DelRoute(route(r, links)?), 0)],

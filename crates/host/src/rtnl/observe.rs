@@ -225,9 +225,13 @@ impl Rtnl {
         message.header.protocol = RouteProtocol::from(protocol.unwrap_or(0));
         message.attributes.extend(dev.map(RouteAttribute::Oif));
         let message = RouteNetlinkMessage::GetRoute(message);
-        self.socket.dump("list routes", &message, |raw| {
-            decode::route(raw).filter(|route| protocol.is_none_or(|p| route.protocol == p))
-        })
+        let found = self
+            .socket
+            .dump("list routes", &message, |raw| Some(decode::routes(raw)))?;
+        let all = found.into_iter().flatten();
+        Ok(all
+            .filter(|route| protocol.is_none_or(|p| route.protocol == p))
+            .collect())
     }
 
     fn neighbours(&mut self, index: u32) -> Result<BTreeMap<IpAddr, Mac>, Error> {

@@ -126,9 +126,9 @@ impl Valid {
         if self.version >= since {
             return Ok(());
         }
-        let msg = format!("config version {} does not allow {verb}", self.version);
-        Err(CniError::new(Code::IncompatibleVersion, msg)
-            .details(format!("{verb} came with {since}")))
+        // Word for word as the reference library: callers compare the whole text.
+        let msg = format!("config version does not allow {verb}");
+        Err(CniError::new(Code::IncompatibleVersion, msg))
     }
 
     /// Reads what an ADD needs.
@@ -146,7 +146,7 @@ impl Valid {
         let mut conf = match self.kind {
             Kind::Podwire => self.podwire(&mut wrong),
             Kind::BashCni => self.bash_cni(&mut wrong),
-            Kind::Bridge => self.bridge(args, &mut wrong),
+            Kind::Bridge => self.bridge(args, &mut wrong)?,
             Kind::Loopback | Kind::HostLocal | Kind::Portmap => {
                 let msg = format!("type {} gives no interface with addresses", self.kind);
                 return Err(CniError::new(Code::Config, msg));

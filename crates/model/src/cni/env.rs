@@ -3,7 +3,7 @@
 //! An empty variable is an absent one: runtimes pass empty ones for GC and STATUS. The whole environment of the runtime is
 //! inherited, so only the variables of the specification are ever read.
 
-use super::{CniError, Code};
+use super::{CniError, Code, Kind};
 use crate::name::{ContainerId, IfName, NameError, PodRef};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -68,11 +68,15 @@ pub struct Args {
 }
 
 impl Call {
-    /// Reads the environment through `get`. `Ok(None)` if no verb is there: a person called.
+    /// Reads the environment through `get`. `Ok(None)` if no verb is there: a person called. `called` is the name that the
+    /// plugin was called by.
     ///
     /// # Errors
     /// Code 4: an unknown verb, all missing variables in one message, or a value that breaks its rules.
-    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, CniError> {
+    pub fn read(
+        called: &str,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, CniError> {
         let get = |name: &str| get(name).filter(|value| !value.is_empty());
         let Some(command) = get("CNI_COMMAND") else {
             return Ok(None);
@@ -102,7 +106,8 @@ impl Call {
                 args: Args::default(),
             }));
         }
-        let (pod, args) = arguments(verb, get("CNI_ARGS").as_deref().unwrap_or_default())?;
+        let strict = matches!(verb, Verb::Add | Verb::Check) && obeys_arguments(called);
+        let (pod, args) = arguments(strict, get("CNI_ARGS").as_deref().unwrap_or_default())?;
         Ok(Some(Self {
             verb,
             container: checked("CNI_CONTAINERID", get("CNI_CONTAINERID"), ContainerId::new)?,
@@ -149,9 +154,13 @@ fn checked<T>(
     }
 }
 
-/// Reads `CNI_ARGS` (`K=V;K=V`). Only ADD and CHECK are strict about it: a DEL must not fail for an argument.
-fn arguments(verb: Verb, args: &str) -> Result<(Option<PodRef>, Args), CniError> {
-    let strict = matches!(verb, Verb::Add | Verb::Check);
+/// Whether the type that was called looks for anything in `CNI_ARGS`. To the others they are other plugins' business.
+fn obeys_arguments(called: &str) -> bool {
+    !matches!(Kind::named(called), Ok(Kind::Loopback | Kind::Portmap))
+}
+
+/// Reads `CNI_ARGS` (`K=V;K=V`). Only ADD and CHECK are `strict` about it: a DEL must not fail for an argument.
+fn arguments(strict: bool, args: &str) -> Result<(Option<PodRef>, Args), CniError> {
     let mut pod = PodRef {
         namespace: String::new(),
         name: String::new(),
@@ -212,7 +221,7 @@ mod tests {
             .iter()
             .map(|(k, v)| (k.to_string(), v.to_string()))
             .collect();
-        Call::read(|name| vars.get(name).cloned())
+        Call::read("podwire", |name| vars.get(name).cloned())
     }
 
     const ADD: [(&str, &str); 4] = [
@@ -303,6 +312,16 @@ mod tests {
             "GATEWAY=10.0.0.9;IgnoreUnknown=1",
         ] {
             assert!(add_with(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_no_business_of_types_that_look_for_none() {
+        let mut vars: BTreeMap<_, _> = ADD.into_iter().collect();
+        for (called, passes) in [("loopback", true), ("portmap", true), ("bridge", false)] {
+            vars.insert("CNI_ARGS", "none");
+            let call = Call::read(called, |name| vars.get(name).map(ToString::to_string));
+            assert_eq!(call.is_ok(), passes, "{called}");
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::keys::{self, is_empty};
 use super::{bandwidth, get};
-use crate::addr::{Family, Mac, PodRange};
+use crate::addr::{Family, Mac, PodRange, RangeError};
 use crate::bandwidth::Bandwidth;
 use crate::cni::CniError;
 use crate::cni::env::Args;
@@ -244,6 +244,11 @@ fn of_the_node(entry: &Value, prefixes: &[IpNet], own: &[PodRange]) -> Result<Po
     Ok(given)
 }
 
+/// The reference plugin's words, which runtimes' own tests look for.
+pub(super) fn too_small(net: IpNet) -> String {
+    format!("Network {net} too small to allocate from")
+}
+
 /// A range with its bounds and its gateway, as runtimes and configurations write it.
 pub(super) fn range(entry: &Value) -> Result<PodRange, String> {
     let entry = entry.as_object().ok_or("it is no object")?;
@@ -259,7 +264,13 @@ pub(super) fn range(entry: &Value) -> Result<PodRange, String> {
         named(key).map(read).transpose()
     };
     let (start, end) = (ip("rangeStart")?, ip("rangeEnd")?);
-    PodRange::bounded(net, start, end, ip("gateway")?).map_err(|why| why.to_string())
+    match PodRange::bounded(net, start, end, ip("gateway")?) {
+        Err(RangeError::TooSmall(net, least)) => Err(format!(
+            "{}: a range is at least a /{least}",
+            too_small(net)
+        )),
+        other => other.map_err(|why| why.to_string()),
+    }
 }
 
 #[cfg(test)]

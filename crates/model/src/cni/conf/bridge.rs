@@ -6,7 +6,7 @@
 use super::keys::flag;
 use super::{BRIDGE, Kind, NetConf, Valid, get, text};
 use crate::attachment::{Bridged, Mode};
-use crate::cni::{Args, CniError, Code, Dns};
+use crate::cni::{Args, CniError, Code, Dns, Version};
 use crate::name::IfName;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -43,15 +43,20 @@ impl Valid {
     }
 
     /// What type `bridge` says.
-    pub(super) fn bridge(&self, args: &Args, wrong: &mut Vec<String>) -> NetConf {
+    ///
+    /// # Errors
+    /// What its addresses lack, if nothing else is wrong.
+    pub(super) fn bridge(&self, args: &Args, wrong: &mut Vec<String>) -> Result<NetConf, CniError> {
+        if self.ipam_type().is_empty() && self.version < Version::V0_3_0 && self.previous.is_none()
+        {
+            // Nothing that these versions could say; the reference plugin notices when everything is made.
+            let msg = "cannot convert: no valid IP addresses";
+            return Err(CniError::new(Code::Config, msg));
+        }
         let name = text(&self.object, "bridge").filter(|name| !name.is_empty());
         let name = name.unwrap_or(BRIDGE);
         let bridge = IfName::new(name)
             .map_err(|why| wrong.push(format!("bridge {name:?} is no interface name: {why}")));
-        let ipam = match self.ipam_type() {
-            "host-local" => self.ipam(args).map_err(|error| wrong.push(error.msg)).ok(),
-            _ => None,
-        };
         let bridged = self.bridged(wrong);
         if bridged.down && !self.ipam_type().is_empty() {
             wrong
@@ -61,7 +66,13 @@ impl Valid {
             wrong.push("hairpinMode and promiscMode exclude each other".into());
         }
         let mtu = self.mtu(wrong);
-        NetConf {
+        let ipam = self.gives_as_host_local().then(|| self.ipam(args));
+        let ipam = match ipam.transpose() {
+            Err(error) if wrong.is_empty() => return Err(error),
+            other => other.map_err(|error| wrong.push(error.msg)).ok(),
+        }
+        .flatten();
+        Ok(NetConf {
             mode: bridge.map_or(Mode::Routed, Mode::Bridge),
             ranges: ipam.iter().flat_map(|it| it.sets.concat()).collect(),
             prefixes: Vec::new(),
@@ -77,7 +88,7 @@ impl Valid {
                 ..bridged
             }),
             ipam,
-        }
+        })
     }
 
     fn ipam_type(&self) -> &str {

@@ -4,15 +4,16 @@
 //! plugins/ipam/host-local); ranges that a runtime asks for come first, then the single range, then the list. What is wrong
 //! is said all at once. Where reservations are kept is not decided here.
 
-use super::asked::{range, runtime, sources};
-use super::{Valid, get, text};
-use crate::addr::PodRange;
+use super::asked::{range, runtime, sources, too_small};
+use super::{Kind, Valid, get, text};
+use crate::addr::{Family, PodRange};
 use crate::cni::{Args, CniError, Code, RouteConfig, Version};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 /// Most sets of ranges, and ranges in one: a record holds as many addresses.
@@ -56,7 +57,7 @@ impl Valid {
             data_dir: self.data_dir().map(String::from),
         };
         if wrong.is_empty() {
-            return Ok(read);
+            return self.sayable(&read.sets).map(|()| read);
         }
         let all = wrong.join("; ");
         let msg = format!("configuration of network {}: {all}", self.name);
@@ -89,18 +90,45 @@ impl Valid {
             wrong.push(format!("more than {SETS} sets, or {RANGES} ranges in one"));
         }
         apart(&sets, wrong);
+        sets
+    }
+
+    /// Whether an ADD could ever have been given addresses: a range that has none, or more addresses than the version can say,
+    /// is refused by every ADD. Whoever asks to DEL what was never there by such a configuration is told as well.
+    ///
+    /// # Errors
+    /// Code 7 with what an ADD would be told.
+    pub fn could_give(&self) -> Result<(), CniError> {
+        let gives = self.kind == Kind::HostLocal || self.gives_as_host_local();
+        let Some(ipam) = self.section().filter(|_| gives) else {
+            return Ok(());
+        };
+        let sets = get(ipam, "ranges").and_then(Value::as_array);
+        let ranges = sets.into_iter().flatten().filter_map(Value::as_array);
+        let listed = ranges.flatten().filter_map(Value::as_object);
+        let mut subnets = listed
+            .chain([ipam])
+            .filter_map(|entry| text(entry, "subnet")?.parse::<IpNet>().ok());
+        let is_too_small = |net: &IpNet| net.prefix_len() > Family::of(net.addr()).bits() - 2;
+        match subnets.find(is_too_small) {
+            Some(net) => Err(CniError::new(Code::Config, too_small(net))),
+            None => self.sayable(&self.sets(ipam, &mut Vec::new())),
+        }
+    }
+
+    /// A result of 0.1 and 0.2 has one address of each family. The words are the reference plugin's.
+    fn sayable(&self, sets: &[Vec<PodRange>]) -> Result<(), CniError> {
         let of = |family| {
             let is_of = |set: &&Vec<PodRange>| set.iter().any(|range| range.family() == family);
             sets.iter().filter(is_of).count()
         };
-        let most = [crate::addr::Family::V4, crate::addr::Family::V6].map(of);
-        if self.version < Version::V0_3_0 && most.iter().any(|count| *count > 1) {
-            let version = self.version;
-            wrong.push(format!(
-                "CNI version {version} has one address for each family"
-            ));
+        let most = [Family::V4, Family::V6].map(of);
+        if self.version >= Version::V0_3_0 || most.iter().all(|count| *count < 2) {
+            return Ok(());
         }
-        sets
+        let version = self.version;
+        let msg = format!("CNI version {version} does not support more than 1 address per family");
+        Err(CniError::new(Code::Config, msg))
     }
 
     /// Addresses from `CNI_ARGS`, `args.cni.ips` and `runtimeConfig.ips`, each once.
@@ -226,7 +254,10 @@ mod tests {
         for (ipam, part) in [
             ("{}", "no ranges"),
             (r#"{"subnet":"10.1.2.1/24"}"#, "has host bits set"),
-            (r#"{"subnet":"10.1.2.0/31"}"#, "too small"),
+            (
+                r#"{"subnet":"10.1.2.0/31"}"#,
+                "Network 10.1.2.0/31 too small to allocate from",
+            ),
             (
                 r#"{"subnet":"10.1.2.0/24","rangeStart":"10.1.3.1"}"#,
                 "10.1.3.1 is no address of 10.1.2.0/24",
