@@ -101,6 +101,24 @@ fn a_gateway_without_addresses_is_a_bridge_all_the_same() -> Result<()> {
 }
 
 #[test]
+fn a_pod_without_addresses_has_no_ports_and_its_result_goes_through() -> Result<()> {
+    Lab::scenario(|lab| {
+        let node = lab.node("one").start()?;
+        let attachment = Attachment::of(&node.pod("a")?);
+        let earlier = json!({"cniVersion": "1.0.0", "dns": {},
+            "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": attachment.netns}]});
+        let ports = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+        for runtime in [json!({}), json!({"portMappings": ports})] {
+            let conf = json!({"cniVersion": "1.0.0", "name": "mine", "type": "portmap",
+                "prevResult": earlier, "runtimeConfig": runtime});
+            let told = plugin("portmap")?.add(&node, &attachment, &conf)?.ok()?;
+            ensure!(told == earlier, "{told}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn what_the_oldest_versions_cannot_say_is_refused_before_anything_is_made() -> Result<()> {
     Lab::scenario(|lab| {
         let node = lab.node("one").start()?;

@@ -54,9 +54,12 @@ impl Valid {
         };
         if let Some(ips) = mine.get_mut("ips").and_then(Value::as_array_mut) {
             ips.retain(is_its);
-            if ips.is_empty() {
-                return Ok(Vec::new());
-            }
+        }
+        // A plugin without an IPAM gives none, and says nothing of it.
+        let ips = mine.get("ips").and_then(Value::as_array);
+        let of_old = ["ip4", "ip6"].iter().any(|key| mine[*key].is_object());
+        if ips.is_none_or(Vec::is_empty) && !of_old {
+            return Ok(Vec::new());
         }
         let given = Given::read(&mine)
             .map_err(|why| CniError::new(Code::Config, format!("prevResult: {why}")))?;
