@@ -315,7 +315,9 @@ impl Attaching<'_> {
 fn found(record: &Attachment, bridge: Option<&LinkSeen>) -> Bridge {
     bridge.map_or(Bridge::Absent, |link| Bridge::Standing {
         up: link.up,
-        ours: link.mac.is_some() && link.mac == wire::bridge_mac(record),
+        foreign: link
+            .mac
+            .filter(|mac| wire::bridge_mac(record) != Some(*mac)),
     })
 }
 

@@ -261,6 +261,7 @@ impl Part {
             Change::AddLink(_)
             | Change::SetUp(_)
             | Change::SetPromiscuous(_)
+            | Change::SetMac(..)
             | Change::SetDown(_)
             | Change::RemoveLink(_)
             | Change::AskAddress(_)

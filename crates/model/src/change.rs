@@ -24,6 +24,8 @@ pub enum Change {
     SetUp(IfName),
     /// Makes a link hear every frame.
     SetPromiscuous(IfName),
+    /// Gives a link this MAC for good: that of a bridge which nobody set changes with its ports.
+    SetMac(IfName, Mac),
     /// Brings a link down.
     SetDown(IfName),
     /// Removes a link, and with it what hangs on it.
@@ -92,6 +94,7 @@ impl Change {
             | Self::AddLink(_)
             | Self::SetUp(_)
             | Self::SetPromiscuous(_)
+            | Self::SetMac(..)
             | Self::AddAddress(_)
             | Self::AskAddress(_)
             | Self::AddRoute(_)
@@ -126,6 +129,7 @@ impl fmt::Display for Change {
             Self::AddLink(link) => write!(f, "add {link}"),
             Self::SetUp(name) => write!(f, "set link {name} up"),
             Self::SetPromiscuous(name) => write!(f, "set link {name} promisc on"),
+            Self::SetMac(name, mac) => write!(f, "set link {name} address {mac}"),
             Self::SetDown(name) => write!(f, "set link {name} down"),
             Self::RemoveLink(name) => write!(f, "delete link {name}"),
             Self::AddAddress(address) => write!(f, "add {address}"),

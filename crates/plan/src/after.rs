@@ -32,6 +32,7 @@ pub fn after(mut have: HostState, changes: &[Change]) -> Option<HostState> {
             Change::WriteConflist(text) => have.conflist = Some(text.clone()),
             Change::AddLink(_)
             | Change::SetPromiscuous(_)
+            | Change::SetMac(..)
             | Change::AskAddress(_)
             | Change::AddRouteWith(..)
             | Change::AdmitStation(..)

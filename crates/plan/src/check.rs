@@ -72,7 +72,7 @@ pub fn pod_differences(
 fn wiring(attachment: &Attachment, node_end: &IfName) -> Wiring {
     let bridge = Bridge::Standing {
         up: true,
-        ours: false,
+        foreign: None,
     };
     let ground = Ground {
         bridge_nf: false,
@@ -115,6 +115,7 @@ fn unmet(change: &Change, name: &IfName, end: &End, place: &str) -> Option<Strin
         // Sysctls of the pod are a matter of its birth, queues are compared in `bandwidth`; nothing else is part of an attachment's plan.
         Change::SetSysctl(_)
         | Change::SetPromiscuous(_)
+        | Change::SetMac(..)
         | Change::AdmitStation(..)
         | Change::SetDown(_)
         | Change::RemoveLink(_)

@@ -52,8 +52,9 @@ pub enum Bridge {
     Standing {
         /// It is set up.
         up: bool,
-        /// It has the MAC that we give: it was made by us. Another one may carry the node's own connection.
-        ours: bool,
+        /// Its MAC, if it is another one than we give: then somebody else made it, and it may carry the node's own
+        /// connection.
+        foreign: Option<Mac>,
     },
 }
 
@@ -232,6 +233,14 @@ fn bridged(attachment: &Attachment, bridge: &IfName, found: Bridge, wiring: &mut
             kind: LinkKind::Bridge,
         }));
     }
+    if let Bridge::Standing {
+        foreign: Some(now), ..
+    } = found
+    {
+        // Else it would take the MAC of our port, and with the last port lose it.
+        let mac = if now == Mac([0; 6]) { mac } else { now };
+        wiring.node.push(Change::SetMac(bridge.clone(), mac));
+    }
     if !matches!(found, Bridge::Standing { up: true, .. }) {
         wiring.node.push(Change::SetUp(bridge.clone()));
     }
@@ -255,7 +264,17 @@ fn sysctls(attachment: &Attachment, node_end: &IfName, found: Bridge) -> Vec<Cha
         Mode::Routed => vec![deaf(node_end)],
         Mode::Leased | Mode::Chained(_) => Vec::new(),
         // Somebody else's bridge may be where the node hears its own router.
-        Mode::Bridge(_) if matches!(found, Bridge::Standing { ours: false, .. }) => Vec::new(),
+        Mode::Bridge(_)
+            if matches!(
+                found,
+                Bridge::Standing {
+                    foreign: Some(_),
+                    ..
+                }
+            ) =>
+        {
+            Vec::new()
+        }
         // A port's packets are the bridge's.
         Mode::Bridge(bridge) => vec![deaf(bridge)],
     }

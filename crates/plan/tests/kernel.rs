@@ -69,6 +69,7 @@ fn step(change: &Change, have: &mut HostState) {
         Change::WriteConflist(text) => have.conflist = Some(text.clone()),
         Change::AddLink(_)
         | Change::SetPromiscuous(_)
+        | Change::SetMac(..)
         | Change::AskAddress(_)
         | Change::AddRouteWith(..)
         | Change::AdmitStation(..)

@@ -67,6 +67,7 @@ fn owner(change: &Change) -> Option<Owner> {
         Change::SetSysctl(_)
         | Change::AddLink(_)
         | Change::SetPromiscuous(_)
+        | Change::SetMac(..)
         | Change::AskAddress(_)
         | Change::AddRouteWith(..)
         | Change::AdmitStation(..)

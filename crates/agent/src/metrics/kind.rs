@@ -9,6 +9,7 @@ pub(crate) fn kind(change: &Change) -> &'static str {
         Change::AddLink(_) => "add_link",
         Change::SetUp(_) => "set_link_up",
         Change::SetPromiscuous(_) => "set_link_promiscuous",
+        Change::SetMac(..) => "set_link_address",
         Change::SetDown(_) => "set_link_down",
         Change::RemoveLink(_) => "delete_link",
         Change::AddAddress(_) => "add_address",

@@ -47,6 +47,7 @@ impl Transaction {
             Change::SetSysctl(_)
             | Change::AddLink(_)
             | Change::SetPromiscuous(_)
+            | Change::SetMac(..)
             | Change::AskAddress(_)
             | Change::AddRouteWith(..)
             | Change::AdmitStation(..)

@@ -73,6 +73,7 @@ pub(super) fn messages(
         Change::AddLink(link) => return add_link(link, links, pod),
         Change::SetUp(name) => vec![(M::NewLink(up(named(name))), 0)],
         Change::SetPromiscuous(name) => vec![(M::NewLink(promiscuous(named(name))), 0)],
+        Change::SetMac(name, mac) => vec![(M::NewLink(addressed(named(name), *mac)), 0)],
         Change::SetDown(name) => vec![(M::NewLink(down(named(name))), 0)],
         Change::RemoveLink(name) => vec![(M::DelLink(named(name)), 0)],
         Change::AddAddress(a) => vec![(M::NewAddress(address(a, links)?), ADD)],
@@ -130,6 +131,7 @@ pub(super) fn needs(change: &Change) -> Option<&IfName> {
         Change::PutQdisc(q) => Some(&q.dev),
         Change::SetUp(_)
         | Change::SetPromiscuous(_)
+        | Change::SetMac(..)
         | Change::SetDown(_)
         | Change::RemoveLink(_)
         | Change::SetSysctl(_)
@@ -211,6 +213,11 @@ fn about(mac: Mac, mtu: Option<u32>) -> impl Iterator<Item = LinkAttribute> {
     [LinkAttribute::Address(mac.0.to_vec())]
         .into_iter()
         .chain(mtu.map(LinkAttribute::Mtu))
+}
+
+fn addressed(mut message: LinkMessage, mac: Mac) -> LinkMessage {
+    message.attributes.extend(about(mac, None));
+    message
 }
 
 fn promiscuous(mut message: LinkMessage) -> LinkMessage {

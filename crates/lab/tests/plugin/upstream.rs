@@ -210,3 +210,25 @@ fn arguments_are_no_business_of_the_loopback_and_of_portmap() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn the_mac_of_somebody_elses_bridge_stays_while_pods_come_and_go() -> Result<()> {
+    Lab::scenario(|lab| {
+        let node = lab.node("one").start()?;
+        super::said(&node, "ip link add br-mine type bridge")?;
+        let mac =
+            || Ok::<_, anyhow::Error>(ip(&node, "link show dev br-mine")?[0]["address"].clone());
+        let before = mac()?;
+        let conf = network("mine", subnets(&["10.7.1.0/24", "fd00:71::/64"]));
+        for name in ["a", "b"] {
+            let pod = node.pod(name)?;
+            let attachment = Attachment::of(&pod);
+            let told = plugin("bridge")?.add(&node, &attachment, &conf)?.ok()?;
+            ensure!(told["interfaces"][0]["mac"] == before, "{told}");
+            ensure!(mac()? == before, "{} was {before}", mac()?);
+            plugin("bridge")?.del(&node, &attachment, &conf)?.ok()?;
+            ensure!(mac()? == before, "without a port {} was {before}", mac()?);
+        }
+        Ok(())
+    })
+}

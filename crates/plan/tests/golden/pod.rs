@@ -167,9 +167,10 @@ fn a_bridge_of_ours_that_stands_is_not_made_again() {
 }
 
 #[test]
-fn somebody_elses_bridge_is_set_up_and_goes_on_hearing_its_router() {
+fn somebody_elses_bridge_is_set_up_keeps_its_mac_and_goes_on_hearing_its_router() {
     let wiring = wire(&bridged(), &dev("pw0"), standing(false, false));
     assert_snapshot!(node(&wiring), @r#"
+    set link cni0 address 02:00:00:00:00:09
     set link cni0 up
     add address 10.240.0.1/24 dev cni0
     add link pw0 address 0e:58:0a:f0:00:02 mtu 1460 master cni0 alias "shop/web-0" type veth peer eth0 address 0a:58:0a:f0:00:02 in the pod
@@ -178,7 +179,10 @@ fn somebody_elses_bridge_is_set_up_and_goes_on_hearing_its_router() {
 
 fn standing(up: bool, ours: bool) -> Ground {
     Ground {
-        bridge: Bridge::Standing { up, ours },
+        bridge: Bridge::Standing {
+            up,
+            foreign: (!ours).then_some(Mac([2, 0, 0, 0, 0, 9])),
+        },
         ..FRESH
     }
 }
