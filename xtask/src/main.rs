@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask demo | test | check | bench | cluster | dist | image`.
+//! The project's commands: `cargo xtask demo | test | check | bench | cluster | suites | dist | image`.
 //!
 //! One file a verb, and beside them what they share: `shell` runs a command and shows it, `install` fetches what a verb
 //! lacks, `namespaces` finds out how to enter fresh ones, `workspace` knows where things are. Nothing of Podwire itself
@@ -14,6 +14,7 @@ mod install;
 mod machine;
 mod namespaces;
 mod shell;
+mod suites;
 mod test;
 mod tidy;
 mod workspace;
@@ -65,6 +66,12 @@ const VERBS: &[Verb] = &[
         arguments: "VERB [ARGUMENTS]",
         does: "a real Kubernetes cluster on this machine; without a VERB it lists them",
         run: cluster::run,
+    },
+    Verb {
+        name: "suites",
+        arguments: "[NAME...]",
+        does: "other projects' tests against the plugin under the reference plugins' names; all, or those whose name contains NAME",
+        run: suites::run,
     },
     Verb {
         name: "dist",
