@@ -103,8 +103,10 @@ pub(crate) fn args(bytes: &[u8]) {
                     .to_owned(),
             )
         };
-        if let Err(error) = Call::read(get) {
-            is_told(&error, Version::V1_1_0);
+        for called in ["podwire", "loopback"] {
+            if let Err(error) = Call::read(called, get) {
+                is_told(&error, Version::V1_1_0);
+            }
         }
     }
 }
