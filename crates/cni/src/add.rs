@@ -188,6 +188,10 @@ impl Work for Attaching<'_> {
         self.given_by_others(held)?;
         self.wire(held, trace)
     }
+
+    fn rtnl(&mut self) -> Result<&mut Rtnl, CniError> {
+        Ok(&mut self.rtnl)
+    }
 }
 
 impl Attaching<'_> {

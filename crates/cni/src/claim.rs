@@ -3,7 +3,7 @@
 //! The record is there before the first change, and its lock is held until the answer. A failure removes what was made, as a DEL
 //! would, and so is removed what an ADD left that was killed. What is made is the caller's business.
 
-use crate::answer::{kernel, state};
+use crate::answer::state;
 use crate::del;
 use crate::log::Trace;
 use host::netns::Netns;
@@ -27,6 +27,9 @@ pub(crate) trait Work {
 
     /// Makes what the record stands for.
     fn make(&mut self, held: &mut Held<'_>, trace: &mut Trace) -> Result<(), CniError>;
+
+    /// The socket for taking it back. Who has one already gives that: when something is short, a new one may not be had.
+    fn rtnl(&mut self) -> Result<&mut Rtnl, CniError>;
 }
 
 /// The record of the attachment that stands when this is over.
@@ -48,7 +51,7 @@ pub(crate) fn attach(
             }
             Claim::Again(held) => match work.standing(&held, wanted)? {
                 Some(record) => return Ok(record),
-                None => end(held, store, conf, trace)?,
+                None => del::detach(held, store, conf, work.rtnl()?, trace)?,
             },
         }
     }
@@ -96,7 +99,8 @@ fn make(
         (Ok(()), None) => return Err(unreadable()),
         (Err(error), _) => error,
     };
-    let Err(left) = end(held, store, conf, trace) else {
+    let rtnl = work.rtnl();
+    let Err(left) = rtnl.and_then(|rtnl| del::detach(held, store, conf, rtnl, trace)) else {
         return Err(error);
     };
     let details = format!(
@@ -104,9 +108,4 @@ fn make(
         error.details
     );
     Err(error.details(details))
-}
-
-fn end(held: Held<'_>, store: &Store, conf: &Valid, trace: &mut Trace) -> Result<(), CniError> {
-    let mut rtnl = Rtnl::open().map_err(|error| kernel(&error))?;
-    del::detach(held, store, conf, &mut rtnl, trace)
 }

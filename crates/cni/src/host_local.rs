@@ -5,11 +5,12 @@
 //! plugin's; see `reserved`. No namespace is entered, and none need be there.
 
 use crate::addresses::{self, Part, Taken};
-use crate::answer::{Answer, state};
+use crate::answer::{Answer, kernel, state};
 use crate::claim::{self, Work};
 use crate::log::Trace;
 use crate::{check, del, delegate, gc, reserved, resolv};
 use host::netns::Netns;
+use host::rtnl::Rtnl;
 use host::store::{Held, ROOT, Store};
 use model::attachment::{Attachment, Key, Mode};
 use model::cni::{Call, CniError, CniResult, Code, Ipam, Valid, Verb, Version};
@@ -93,6 +94,7 @@ fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<Answer, CniError>
                 store: &store,
                 ipam: &ipam,
                 parts: &parts,
+                rtnl: None,
             };
             claim::attach(&wanted, &store, conf, &mut leasing, trace)?.addresses
         }
@@ -111,6 +113,8 @@ struct Leasing<'a> {
     store: &'a Store,
     ipam: &'a Ipam,
     parts: &'a [Part<'a>],
+    /// Nothing but what it takes back needs one.
+    rtnl: Option<Rtnl>,
 }
 
 impl Work for Leasing<'_> {
@@ -133,6 +137,13 @@ impl Work for Leasing<'_> {
         let taken = addresses::take(held, self.store, self.parts, &avoid, folder);
         trace.step("lease");
         taken
+    }
+
+    fn rtnl(&mut self) -> Result<&mut Rtnl, CniError> {
+        match &mut self.rtnl {
+            Some(rtnl) => Ok(rtnl),
+            none => Ok(none.insert(Rtnl::open().map_err(|error| kernel(&error))?)),
+        }
     }
 }
 

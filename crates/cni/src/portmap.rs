@@ -112,6 +112,10 @@ impl Work for Publishing<'_> {
         trace.step("ports");
         made
     }
+
+    fn rtnl(&mut self) -> Result<&mut Rtnl, CniError> {
+        Ok(self.rtnl)
+    }
 }
 
 fn check(call: &Call, conf: &Valid) -> Result<(), CniError> {
