@@ -65,6 +65,15 @@ pub(crate) fn add(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<CniRes
     } else {
         Store::open(root, &conf.name).map_err(|error| state(&error))?
     };
+    let data_dir = wanted.data_dir().map(Path::new);
+    let must_be_known = occupied || data_dir.is_some();
+    if must_be_known && !store.has(&wanted.key).map_err(|error| state(&error))? {
+        // What another plugin made is not ours to undo, and it would be undone if a record were made first.
+        if occupied {
+            return Err(not_ours(&wanted.key.ifname));
+        }
+        data_dir.map_or(Ok(()), |path| reserved::first(path, &wanted.key))?;
+    }
     let mut wiring = Attaching {
         conf,
         store: &store,

@@ -21,7 +21,7 @@ pub(crate) fn run(call: &Call, conf: &Valid, trace: &mut Trace) -> Result<(), Cn
     // Of a pod from before this plugin came, or from before the machine was started anew.
     if let Some(folder) = reserved::folder(conf) {
         let key = key(call, conf)?;
-        had |= host::reserved::release(folder, &key).map_err(|error| state(&error))?;
+        had |= reserved::give_back(folder, &key)?;
     }
     told(had, conf)
 }

@@ -1,7 +1,7 @@
 //! GC: removes every attachment of the network that the runtime does not list.
 //!
 //! What is being worked on right now is alive and is passed over, and so is what is younger than this call: its ADD may have
-//! begun after the runtime made its list. A failure stops nothing; all of them are reported together.
+//! begun after the runtime made its list. An attachment that fails stops no other one; all of them are reported together.
 
 use crate::answer::{kernel, state};
 use crate::log::Trace;
@@ -13,6 +13,7 @@ use std::path::Path;
 
 /// GC of the types that make an interface, and of `host-local`.
 pub(crate) fn run(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), CniError> {
+    conf.must_know("GC", Version::V1_1_0)?;
     let own = gc(conf, called, trace);
     let theirs = reserved::collect(conf, called).and_then(|()| delegate::pass("GC", conf));
     match (own, theirs) {

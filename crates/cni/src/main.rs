@@ -2,8 +2,8 @@
 //!
 //! The runtime gives the environment and a configuration on standard input, and gets one JSON object on standard output or
 //! nothing (CNI specification 0.1.0 to 1.1.0). No other program is run but the IPAM plugin that type `bridge` is told to
-//! ask, nothing is dumped, nothing waits but for the lock of the same attachment. Whatever is wrong with the input is said
-//! before anything is touched.
+//! ask, nothing is dumped, and nothing is waited for without end but the lock of the same attachment, that of a `dataDir`, and such an
+//! IPAM plugin. Whatever is wrong with the input is said before anything is touched.
 
 mod add;
 mod addresses;

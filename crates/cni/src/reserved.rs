@@ -115,6 +115,38 @@ fn one(
     Ok(Some(address))
 }
 
+/// Refuses an attachment that has a reservation and no record: somebody else's pod may live by it.
+///
+/// # Errors
+/// Code 102, or the files cannot be read.
+pub(crate) fn first(path: &Path, key: &Key) -> Result<(), CniError> {
+    let all = reserved::look(path, &key.network).map_err(|error| state(&error))?;
+    let own = all.iter().find(|it| it.is_of(&key.container, &key.ifname));
+    own.map_or(Ok(()), |own| Err(twice(own.ip, key)))
+}
+
+/// Frees what an attachment without a record has, and says whether it had anything. One that has got a record meanwhile is
+/// another ADD's, and so are its files.
+///
+/// # Errors
+/// The files or the records cannot be read, or a file not be removed.
+pub(crate) fn give_back(path: &Path, key: &Key) -> Result<bool, CniError> {
+    let there = Reserved::existing(path, &key.network).map_err(|error| state(&error))?;
+    let Some(there) = there else {
+        return Ok(false);
+    };
+    let store = Store::existing(Path::new(ROOT), &key.network).map_err(|error| state(&error))?;
+    let has = store.map(|store| store.has(key)).transpose();
+    if has.map_err(|error| state(&error))? == Some(true) {
+        return Ok(false);
+    }
+    let own = there.of(key).map_err(|error| state(&error))?;
+    for ip in &own {
+        there.release(*ip).map_err(|error| state(&error))?;
+    }
+    Ok(!own.is_empty())
+}
+
 /// What the attachment lacks of its reservations.
 pub(crate) fn lacking(
     path: &Path,
@@ -160,13 +192,31 @@ pub(crate) fn collect(conf: &Valid, called: u64) -> Result<(), CniError> {
     let now = there.now().map_err(|error| state(&error))?;
     let before = now.checked_sub(ago + SURE);
     let listed = conf.attachments.as_deref().unwrap_or_default();
+    // Whoever has a record works on it, or may be alive: its end gives the address back. A record is there before its file.
+    let store = Store::existing(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?;
+    let recorded = store.as_ref().map(Store::attachments).transpose();
+    let recorded = recorded.map_err(|error| state(&error))?.unwrap_or_default();
     for it in there.all().map_err(|error| state(&error))? {
         let is_listed = listed.iter().any(|(id, ifname)| it.is_of(id, ifname));
-        if !is_listed && before.is_some_and(|before| it.since < before) {
+        if !is_listed
+            && !is_recorded(&it, &recorded, conf)
+            && before.is_some_and(|before| it.since < before)
+        {
             there.release(it.ip).map_err(|error| state(&error))?;
         }
     }
     Ok(())
+}
+
+/// Whether an attachment has a record to which this may belong: the oldest files name no interface.
+fn is_recorded(it: &Reservation, recorded: &[String], conf: &Valid) -> bool {
+    match it.key(&conf.name) {
+        Some(key) => recorded.contains(&key.file()),
+        None => {
+            let of_container = format!("{}@", it.holder.trim());
+            recorded.iter().any(|name| name.starts_with(&of_container))
+        }
+    }
 }
 
 /// As the reference plugin has it, word for word: whoever keeps its files expects its answers.

@@ -28,7 +28,8 @@ pub(crate) fn remove(name: &IfName, store: &Store, rtnl: &mut Rtnl) -> Result<()
         // Nobody else is at it: others wait for this one.
         Some(Ok(_turn)) => alone(name, rtnl),
         Some(Err(queue)) => {
-            together(queue, name, rtnl)?;
+            // What did not go together goes alone, whatever was in the way.
+            let _tried = together(queue, name, rtnl);
             alone(name, rtnl)
         }
         None => alone(name, rtnl),

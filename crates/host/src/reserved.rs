@@ -52,6 +52,17 @@ impl Reservation {
         let holder = self.holder.trim();
         holder == text(container, ifname) || holder == container.as_str()
     }
+
+    /// Whose it is; none if the file names no interface, or names what no attachment can be called.
+    #[must_use]
+    pub fn key(&self, network: &NetworkName) -> Option<Key> {
+        let (container, ifname) = self.holder.trim().split_once(BREAK)?;
+        Some(Key {
+            network: network.clone(),
+            container: ContainerId::new(container).ok()?,
+            ifname: IfName::new(ifname).ok()?,
+        })
+    }
 }
 
 impl Reserved {

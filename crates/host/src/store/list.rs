@@ -7,7 +7,7 @@ use super::held::lease_path;
 use super::{Store, fail, names, record, record_path};
 use crate::error::Error;
 use model::addr::PodRange;
-use model::attachment::Attachment;
+use model::attachment::{Attachment, Key};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -25,6 +25,19 @@ impl Store {
         let mut names = self.names_in("attachments")?;
         names.sort();
         Ok(names)
+    }
+
+    /// Whether the attachment has a record, whatever it says and whoever works on it.
+    ///
+    /// # Errors
+    /// The folder cannot be looked at.
+    pub fn has(&self, key: &Key) -> Result<bool, Error> {
+        let path = format!("attachments/{}", key.file());
+        match statat(&self.folder, &path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(fail("look for record", Path::new(&path), errno)),
+        }
     }
 
     /// The record with this file name, read without its lock; `None` if it is gone or broken.

@@ -115,7 +115,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Ear {
-    /// Waits until a turn may have ended; says no at the deadline.
+    /// Waits until a turn may have ended; says no when the deadline is over.
     pub(crate) fn hear(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
@@ -126,7 +126,7 @@ impl Ear {
         let mut events = [MaybeUninit::uninit(); 512];
         let mut events = inotify::Reader::new(&self.0, &mut events);
         while heard && events.next().is_ok() {}
-        heard
+        heard && Instant::now() < deadline
     }
 }
 

@@ -164,3 +164,67 @@ fn a_bridge_without_an_address_left_in_its_files_says_so_without_a_lock() -> Res
         Ok(())
     })
 }
+
+/// Whoever was attached by the reference plugin lives on when it is replaced, whatever is asked of this one.
+#[test]
+fn a_pod_of_the_reference_plugin_keeps_its_address_when_its_add_is_refused() -> Result<()> {
+    Lab::scenario(|lab| {
+        let bridge = Bridge::new(lab, json!({"isGateway": true, "ipam": ipam()}))?;
+        bridge.pod("ours")?;
+        let theirs = bridge.node.pod("theirs")?;
+        let path = format!("{FOLDER}/mine/10.7.0.5");
+        bridge
+            .node
+            .attempt(|| Ok(fs::write(&path, "one-theirs\r\neth0")?))?;
+        let refused = || {
+            bridge
+                .plugin
+                .add(&bridge.node, &Attachment::of(&theirs), &bridge.conf)
+        };
+        let answer = refused()?;
+        ensure!(answer.stdout.contains("duplicate allocation"), "{answer:?}");
+        let network = theirs.path();
+        super::said(
+            &bridge.node,
+            &format!("nsenter --net={network} ip link add eth0 type bridge"),
+        )?;
+        ensure!(refused()?.error_code().is_some());
+        ensure!(reserved(&bridge.node)?.contains(&"10.7.0.5".to_owned()));
+        bridge.del(&theirs)?;
+        ensure!(!reserved(&bridge.node)?.contains(&"10.7.0.5".to_owned()));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_gc_frees_no_file_where_it_is_refused_or_the_attachment_is_being_worked_on() -> Result<()> {
+    Lab::scenario(|lab| {
+        let bridge = Bridge::new(lab, json!({"isGateway": true, "ipam": ipam()}))?;
+        bridge.pod("a")?;
+        let before = reserved(&bridge.node)?;
+        bridge.node.attempt(|| {
+            for name in &before {
+                let file = fs::File::options()
+                    .write(true)
+                    .open(format!("{FOLDER}/mine/{name}"))?;
+                file.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
+            }
+            Ok(())
+        })?;
+        let gc = |bridge: &Bridge| bridge.plugin.call_network(&bridge.node, "GC", &bridge.conf);
+        let all = bridge.with("cni.dev/valid-attachments", json!([]));
+        let refused = gc(&all.with("cniVersion", "1.0.0"))?;
+        ensure!(refused.error_code() == Some(1), "{refused:?}");
+        ensure!(reserved(&bridge.node)? == before);
+        let record = "/run/podwire/mine/attachments/one-a@eth0";
+        let record = bridge.node.attempt(|| Ok(fs::File::open(record)?))?;
+        record.lock()?;
+        gc(&all)?.ok()?;
+        ensure!(reserved(&bridge.node)? == before);
+        record.unlock()?;
+        gc(&all)?.ok()?;
+        ensure!(reserved(&bridge.node)?.is_empty());
+        ensure!(bridge.left()?.is_empty(), "{:?}", bridge.left()?);
+        Ok(())
+    })
+}

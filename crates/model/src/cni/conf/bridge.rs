@@ -16,7 +16,7 @@ use serde_json::Value;
 /// The IPAM that is built in.
 const HOST_LOCAL: &str = "host-local";
 
-/// Known to the reference plugin; the kernels at hand have no bridges that filter by VLAN.
+/// Known to the reference plugin; no bridge is made that filters by VLAN.
 pub(super) const NOT_SERVED: [&str; 3] = ["vlan", "vlanTrunk", "preserveDefaultVlan"];
 
 impl Valid {
