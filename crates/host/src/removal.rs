@@ -17,7 +17,7 @@ use model::name::IfName;
 use std::time::{Duration, Instant};
 
 /// So long the others are waited for. Somebody may have been stopped at his turn.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Removes a link of which the caller knows that it is his. One that is gone is fine.
 ///
