@@ -1,8 +1,8 @@
 //! DEL: removes exactly what the attachment holds.
 //!
 //! Needs only network, container and interface: no `prevResult`, no namespace, no configuration that fits. A lease or a
-//! kernel object of ours implies a record, so nothing is ever searched; without a record there is nothing, and that is
-//! success. The record goes last: a kill anywhere leaves it to the next DEL, GC or ADD.
+//! kernel object of ours implies a record, so nothing is ever searched but what the reference plugin may have left in files; without
+//! a record there is nothing, and that is success. The record goes last: a kill anywhere leaves it to the next DEL, GC or ADD.
 
 use crate::answer::{kernel, state};
 use crate::log::Trace;

@@ -5,18 +5,24 @@
 
 use crate::answer::state;
 use host::store::Held;
+use model::attachment::Key;
 use model::cni::{CniError, Code, Given, Valid};
+use model::name::NetworkName;
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Tells a program of ours that the one that is asked starts in turn: the record of the attachment in this network is locked.
+/// Tells a program of ours that the one that is asked starts in turn which record is locked: a network, and its file there.
 const HOLDS: &str = "PODWIRE_HOLDS";
 
-/// Whether the record of this call's attachment is locked by the program that this one works for.
-pub(crate) fn is_held_above(conf: &Valid) -> bool {
-    std::env::var_os(HOLDS).is_some_and(|network| network == conf.name.as_str())
+/// Whether the record of this attachment is locked by the program that this one works for.
+pub(crate) fn is_held_above(key: &Key) -> bool {
+    std::env::var_os(HOLDS).is_some_and(|held| held == *record(&key.network, &key.file()))
+}
+
+fn record(network: &NetworkName, file: &str) -> String {
+    format!("{network}/{file}")
 }
 
 /// Asks the plugin that the record names for addresses, routes and name servers, and writes them into the record. One that fails
@@ -77,7 +83,7 @@ fn run(name: &str, verb: &str, conf: &Valid, held: Option<&Held<'_>>) -> Result<
             command.env("CNI_CONTAINERID", key.container.as_str());
             command.env("CNI_IFNAME", key.ifname.as_str());
         }
-        command.env(HOLDS, held.network().as_str());
+        command.env(HOLDS, record(held.network(), held.name()));
     }
     let mut child = command
         .env("CNI_COMMAND", verb)

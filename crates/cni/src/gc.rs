@@ -27,7 +27,6 @@ pub(crate) fn run(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), Cn
 
 /// `called` is when the process began: whatever was born later was not known to whoever made the list.
 pub(crate) fn gc(conf: &Valid, called: u64, trace: &mut Trace) -> Result<(), CniError> {
-    conf.must_know("GC", Version::V1_1_0)?;
     let Some(store) =
         Store::existing(Path::new(ROOT), &conf.name).map_err(|error| state(&error))?
     else {

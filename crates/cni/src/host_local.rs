@@ -23,7 +23,9 @@ pub(crate) fn run(
     trace: &mut Trace,
 ) -> Result<Answer, CniError> {
     // Its record would be the one that is locked by whoever waits for this answer.
-    let is_held = conf.data_dir().is_none() && delegate::is_held_above(conf);
+    let is_held = matches!(call.verb, Verb::Add | Verb::Del)
+        && conf.data_dir().is_none()
+        && delegate::is_held_above(&del::key(call, conf)?);
     match call.verb {
         Verb::Add if is_held => {
             let msg =
@@ -49,13 +51,8 @@ pub(crate) fn run(
                 Some(path) => reserved::holds(Path::new(path), &key)?,
             }
         }
-        Verb::Gc => match conf.data_dir() {
-            None => gc::run(conf, began, trace)?,
-            Some(_) => {
-                conf.must_know("GC", Version::V1_1_0)?;
-                reserved::collect(conf, began)?;
-            }
-        },
+        // Also of a time when the network had no `dataDir`.
+        Verb::Gc => gc::run(conf, began, trace)?,
         Verb::Status => {
             conf.must_know("STATUS", Version::V1_1_0)?;
             let ipam = conf.ipam(&call.args)?;

@@ -31,7 +31,10 @@ pub(crate) fn run(
             del::del(call, &conf, trace)?;
         }
         Verb::Check => check(call, &conf)?,
-        Verb::Gc => gc::gc(&conf, began, trace)?,
+        Verb::Gc => {
+            conf.must_know("GC", Version::V1_1_0)?;
+            gc::gc(&conf, began, trace)?;
+        }
         Verb::Status => {
             conf.must_know("STATUS", Version::V1_1_0)?;
             conf.port_maps(&[])?;

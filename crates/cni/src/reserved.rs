@@ -37,8 +37,7 @@ pub(crate) fn given(
     let Some(folder) = folder else {
         return Ok(BTreeSet::new());
     };
-    let all = reserved::look(folder, network).map_err(|error| state(&error))?;
-    Ok(all.iter().map(|it| it.ip).collect())
+    reserved::taken(folder, network).map_err(|error| state(&error))
 }
 
 /// Reserves an address of each part.
@@ -140,11 +139,7 @@ pub(crate) fn give_back(path: &Path, key: &Key) -> Result<bool, CniError> {
     if has.map_err(|error| state(&error))? == Some(true) {
         return Ok(false);
     }
-    let own = there.of(key).map_err(|error| state(&error))?;
-    for ip in &own {
-        there.release(*ip).map_err(|error| state(&error))?;
-    }
-    Ok(!own.is_empty())
+    there.release_all(key).map_err(|error| state(&error))
 }
 
 /// What the attachment lacks of its reservations.

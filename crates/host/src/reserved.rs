@@ -14,6 +14,7 @@ use rustix::fs::{
     futimens, linkat, mkdirat, openat, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -100,14 +101,19 @@ impl Reserved {
         list(&self.folder)
     }
 
-    /// Those of this attachment.
+    /// Frees what this attachment has. Whether it had anything.
     ///
     /// # Errors
-    /// One cannot be read.
-    pub fn of(&self, key: &Key) -> Result<Vec<IpAddr>, Error> {
-        let all = self.all()?.into_iter();
-        let own = all.filter(|it| it.is_of(&key.container, &key.ifname));
-        Ok(own.map(|it| it.ip).collect())
+    /// A file cannot be read or removed.
+    pub fn release_all(&self, key: &Key) -> Result<bool, Error> {
+        let mut had = false;
+        for own in self.all()? {
+            if own.is_of(&key.container, &key.ifname) {
+                self.release(own.ip)?;
+                had = true;
+            }
+        }
+        Ok(had)
     }
 
     /// What the clock of files says, by the lock's own time: the only clock that may be compared with
@@ -208,14 +214,8 @@ impl Reserved {
 /// # Errors
 /// The folder cannot be locked or read, or a file not be removed.
 pub fn release(data_dir: &Path, key: &Key) -> Result<bool, Error> {
-    let Some(there) = Reserved::existing(data_dir, &key.network)? else {
-        return Ok(false);
-    };
-    let own = there.of(key)?;
-    for ip in &own {
-        there.release(*ip)?;
-    }
-    Ok(!own.is_empty())
+    let there = Reserved::existing(data_dir, &key.network)?;
+    there.map_or(Ok(false), |there| there.release_all(key))
 }
 
 /// All of `network` at a glance, for whoever only counts: no lock is taken, and nothing is made.
@@ -228,6 +228,19 @@ pub fn look(data_dir: &Path, network: &NetworkName) -> Result<Vec<Reservation>, 
         Ok(folder) => list(&folder),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(Vec::new()),
         Err(errno) => Err(fail("open dataDir", &path, errno)),
+    }
+}
+
+/// The addresses alone, by the files' names: no file is opened.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn taken(data_dir: &Path, network: &NetworkName) -> Result<BTreeSet<IpAddr>, Error> {
+    let path = data_dir.join(network.as_str());
+    match folder(&path).and_then(|folder| addresses(&folder)) {
+        Ok(found) => Ok(found.into_iter().collect()),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(BTreeSet::new()),
+        Err(errno) => Err(fail("list reservations in", &path, errno)),
     }
 }
 

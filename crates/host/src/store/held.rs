@@ -114,7 +114,9 @@ impl<'s> Held<'s> {
     /// The record is broken, or the write fails.
     pub fn write_given(&mut self, given: Given) -> Result<(), Error> {
         let failed = |errno| fail("add to record", Path::new(&self.name), errno);
-        let record = self.record.take().ok_or(Errno::INVAL).map_err(failed)?;
+        let record = self.record.as_deref().ok_or(Errno::INVAL);
+        let record = record.map_err(failed)?.clone();
+        // What fails leaves the record as it was, for whoever takes back what it names.
         record::append(&self.file, &given).map_err(failed)?;
         self.record = Some(Box::new(record.with(given)));
         Ok(())

@@ -228,3 +228,27 @@ fn a_gc_frees_no_file_where_it_is_refused_or_the_attachment_is_being_worked_on()
         Ok(())
     })
 }
+
+#[test]
+fn a_gc_ends_what_host_local_gave_before_it_had_a_data_dir() -> Result<()> {
+    Lab::scenario(|lab| {
+        let bridge = Bridge::new(lab, json!({"ipam": ipam()}))?;
+        let host_local = lab::plugin::Plugin::new(lab::programs()?.plugins.join("host-local"));
+        let mut before = bridge.conf.clone();
+        if let Some(ipam) = before["ipam"].as_object_mut() {
+            ipam.remove("dataDir");
+        }
+        let pod = bridge.node.pod("a")?;
+        let node = &bridge.node;
+        host_local.add(node, &Attachment::of(&pod), &before)?.ok()?;
+        let records = || {
+            let folder = "/run/podwire/mine/attachments";
+            node.attempt(|| Ok(fs::read_dir(folder)?.count()))
+        };
+        ensure!(records()? == 1);
+        let gc = bridge.with("cni.dev/valid-attachments", json!([])).conf;
+        host_local.call_network(node, "GC", &gc)?.ok()?;
+        ensure!(records()? == 0, "{} records", records()?);
+        Ok(())
+    })
+}
