@@ -122,7 +122,7 @@ fn a_list_that_never_stands_still_is_given_up_after_two_seconds() {
         let seen = nft.foreign();
         over.store(true, Relaxed);
         assert!(
-            began.elapsed() < Duration::from_secs(6),
+            began.elapsed() < Duration::from_secs(20),
             "{:?}",
             began.elapsed()
         );

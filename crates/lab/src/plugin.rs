@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::node::Node;
 use crate::pod::Pod;
+use crate::process::Output;
 
 /// A runtime gives up on a plugin much later; a test wants to know soon.
 const CALL_WITHIN: Duration = Duration::from_secs(20);
@@ -159,12 +160,22 @@ impl Plugin {
             command = command.env(name, value);
         }
         let output = command.output_within(CALL_WITHIN)?;
+        Answer::of(output).with_context(|| format!("{verb} of {}", self.path.display()))
+    }
+}
+
+impl Answer {
+    /// What a plugin left that has ended.
+    ///
+    /// # Errors
+    /// It wrote something that is not JSON to standard output.
+    pub fn of(output: Output) -> Result<Self> {
         let json = match output.stdout.trim() {
             "" => Value::Null,
             text => serde_json::from_str(text)
-                .with_context(|| format!("{verb} answered with what is not JSON: {text}"))?,
+                .with_context(|| format!("the answer is not JSON: {text}"))?,
         };
-        Ok(Answer {
+        Ok(Self {
             code: output.status.code(),
             json,
             stdout: output.stdout,
@@ -172,9 +183,7 @@ impl Plugin {
             took: output.took,
         })
     }
-}
 
-impl Answer {
     /// The result of a call that has succeeded, else an error with all that the plugin said.
     pub fn ok(self) -> Result<Value> {
         if self.code != Some(0) {

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::plugin::{said, tree};
 
 /// No call may take so long, whatever it meets. A machine that is busy with other tests is slow itself.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 /// A type of the plugin: the name that it is called by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -332,7 +332,7 @@ fn ip(place: &Place, words: &str) -> Result<Value> {
 }
 
 /// Addresses in a result of 0.3.0 or later, without their lengths.
-fn addresses(result: &Value) -> Vec<String> {
+pub(crate) fn addresses(result: &Value) -> Vec<String> {
     let ips = result["ips"].as_array().into_iter().flatten();
     let ips = ips.filter_map(|ip| ip["address"].as_str()?.split('/').next());
     ips.map(str::to_owned).collect()

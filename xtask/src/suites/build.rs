@@ -37,7 +37,7 @@ impl Built {
         ensure!(
             find_program("go").is_some(),
             "Go 1.25 or newer is needed to build the suites, and is not on PATH; \
-             see https://go.dev/doc/install, or type: apt-get install golang-go"
+             see https://go.dev/doc/install"
         );
         let built = Self {
             folder: folder.to_owned(),

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::build::Built;
 use super::report::{self, Case};
@@ -77,15 +77,24 @@ pub(super) fn run(suite: &Suite, built: &Built, plugins: Plugins) -> Result<Vec<
     say(format!("suites: running {shown}, see {}", log.display()));
     let out = File::create(&log).with_context(|| format!("make {}", log.display()))?;
     let err = out.try_clone().context("share the log")?;
-    // Whether it succeeded as a whole is of no interest: the report says it of each case.
-    command
+    let ended = command
         .stdout(out)
         .stderr(err)
         .status()
         .context("unshare")?;
     let said = fs::read_to_string(&log).unwrap_or_default();
     match suite.module.tests {
-        Some(_) => Ok(report::of_go(&said)),
+        Some(_) => {
+            let cases = report::of_go(&said);
+            // What failed without a case that did has not come to all of them.
+            ensure!(
+                ended.success() || cases.iter().any(|case| !case.passed),
+                "suite {} ended early ({ended}), see {}",
+                suite.name,
+                log.display()
+            );
+            Ok(cases)
+        }
         None => fs::read_to_string(&found)
             .map_err(anyhow::Error::from)
             .and_then(|text| report::of_ginkgo(&text))

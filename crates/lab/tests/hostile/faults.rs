@@ -53,18 +53,7 @@ impl Caller {
         let output = command
             .stdin(self.conf_for(verb, told).to_string())
             .output_within(2 * SOON)?;
-        let text = output.stdout.trim();
-        let json = match text {
-            "" => Value::Null,
-            text => serde_json::from_str(text).with_context(|| text.to_owned())?,
-        };
-        Ok(Answer {
-            code: output.status.code(),
-            json,
-            stdout: output.stdout,
-            stderr: output.stderr,
-            took: output.took,
-        })
+        Answer::of(output)
     }
 
     /// How often one run of the verb makes a call.

@@ -20,8 +20,8 @@ const VERBS: [&str; 8] = [
     "ADD", "ADD", "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION",
 ];
 
-/// Keys that somebody reads somewhere.
-const KEYS: [&str; 42] = [
+/// Keys that somebody reads somewhere. None leads to a file: that would lie outside of the node.
+const KEYS: [&str; 41] = [
     "cniVersion",
     "CNIVersion",
     "name",
@@ -62,7 +62,6 @@ const KEYS: [&str; 42] = [
     "ifname",
     "rangeStart",
     "rangeEnd",
-    "logFile",
     "io.kubernetes.cri.pod-annotations",
 ];
 

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{Caller, SOON, Type, left_on};
+use crate::plugin::addresses;
 
 /// A look every now and then at what tells no event.
 const MOMENT: Duration = Duration::from_millis(2);
@@ -143,12 +144,6 @@ impl Orders {
         );
         Ok(())
     }
-}
-
-fn addresses(result: &Value) -> Vec<String> {
-    let ips = result["ips"].as_array().into_iter().flatten();
-    let ips = ips.filter_map(|ip| ip["address"].as_str()?.split('/').next());
-    ips.map(str::to_owned).collect()
 }
 
 /// What a call answered that has succeeded: an empty object where that is nothing.

@@ -40,7 +40,7 @@ pub(super) fn seed(what: &str) -> u64 {
     // Of the standard library's own keys, which are others each time.
     let another = || RandomState::new().build_hasher().finish();
     let seed = asked
-        .and_then(|text| text.parse().ok())
+        .map(|text| text.parse().expect("HOSTILE_SEED is a number"))
         .unwrap_or_else(another);
     println!("{what}: to repeat it, set HOSTILE_SEED={seed}");
     seed
